@@ -1,0 +1,12 @@
+"""Keras networks as scikit-learn estimators, at compiled speed."""
+
+from skann import _tensorflow
+
+with _tensorflow.quiet_import():
+    import tensorflow  # noqa: F401
+
+from skann._classifier import MLPKerasClassifier
+from skann._regressor import MLPKerasRegressor
+
+__all__ = ["MLPKerasClassifier", "MLPKerasRegressor", "__version__"]
+__version__ = "0.1.0"

@@ -1,0 +1,476 @@
+"""BaseMLPKeras: what scikit-learn asks of an estimator, once for both of them."""
+
+import inspect
+import warnings
+from abc import abstractmethod
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+
+import keras
+import numpy as np
+from scipy import sparse
+
+# Third-party estimators are meant to use `_fit_context`, though it has an underscore.
+from sklearn.base import _fit_context
+from sklearn.utils.validation import (
+    check_is_fitted,
+    validate_data,
+)
+
+from skann import _callbacks, _persistence, _serialisation
+from skann._build import FIXED_BY_BUILDING, build_model
+from skann._compile import same
+from skann._data import Data, average_of_one, check_fits, check_numeric
+from skann._inference import network_outputs
+from skann._parameters import CONSTRAINTS, PartParameters, check_network_parameters
+from skann._randomness import Seeds
+from skann._validation import hold_out, own_validation_set
+from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
+from skann.training import STEPS_WORTH_COMPILING, Feed, input_dtype, prepare, train
+
+# From this many rows, early_stopping="auto" stops early.
+_ROWS_FOR_EARLY_STOPPING = 1000
+
+
+@dataclass
+class _Run:
+    """How one call of ``fit`` trains: its arguments, or else the parameters."""
+
+    epochs: int
+    batch_size: int
+    verbose: int
+    callbacks: list
+    stops_early: bool = False
+
+
+class BaseMLPKeras(PartParameters):
+    """Base of the two estimators, which are final classes."""
+
+    _parameter_constraints = CONSTRAINTS
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+        validation_data=None,
+        callbacks=None,
+        epochs=None,
+        batch_size=None,
+        verbose=None,
+    ):
+        """Fit the network to data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+            Rows of any numeric type. Of more than two dimensions where the network
+            takes them; the default one flattens. Sparse and memory-mapped data is
+            never copied as a whole.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, or labels of any type.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. Their average is brought to 1; rows of weight 0 are
+            left out.
+        X_val, y_val : array-like, default=None
+            Validation set. Without it, `validation_fraction` of the rows is held out
+            where early stopping or a monitor needs a validation set.
+        sample_weight_val : array-like, default=None
+            Weights of the validation rows.
+        validation_data : tuple of (X, y) or (X, y, sample_weight), default=None
+            Keras' spelling of the three above.
+        callbacks : list of keras.callbacks.Callback, default=None
+            Further Keras callbacks for this fit. Each fit runs on copies.
+        epochs, batch_size, verbose : int, default=None
+            For this fit, instead of the parameters of the same names.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad parameters and bad data, before any training.
+        DivergenceError
+            If the training loss became NaN or infinite in the first epoch.
+        """
+        own = own_validation_set(X_val, y_val, sample_weight_val, validation_data)
+        run = self._run(epochs, batch_size, verbose, callbacks)
+        with self._as_it_was_on_failure():
+            goes_on = self.warm_start and hasattr(self, "model_")
+            data = self._check_data(X, y, sample_weight, reset=not goes_on)
+            if goes_on:
+                self._check_unchanged()
+            else:
+                self._seeds = Seeds.draw(self.random_state)
+            run.stops_early = self._stops_early(data, own, run)
+            data = self._with_validation(data, own, run)
+            if not goes_on:
+                self._build(data)
+            self._train(data, run, goes_on)
+        return self
+
+    def _partial_fit(self, X, y, sample_weight, classes=None):
+        """Train for one epoch more, from the first call on."""
+        with self._as_it_was_on_failure():
+            goes_on = hasattr(self, "model_")
+            data = self._check_data(
+                X, y, sample_weight, reset=not goes_on, classes=classes
+            )
+            if goes_on:
+                self._check_unchanged()
+            else:
+                self._seeds = Seeds.draw(self.random_state)
+                self._build(data)
+            run = self._run(1, None, None, None)
+            self._train(data, run, goes_on, partial=True)
+        return self
+
+    @abstractmethod
+    def _check_target(self, y, reset, classes):
+        """Return y checked, and set what is learned of it when `reset`."""
+
+    @abstractmethod
+    def _learn_target(self, model, data):
+        """Return the target's encoding for a network and the training rows."""
+
+    @abstractmethod
+    def _labels(self, y):
+        """Return the classes by which a validation set is stratified, or None."""
+
+    def _run(self, epochs, batch_size, verbose, callbacks):
+        """Merge a fit's arguments with the parameters."""
+        given = {"epochs": epochs, "batch_size": batch_size, "verbose": verbose}
+        merged = {k: getattr(self, k) if v is None else v for k, v in given.items()}
+        for name, value in merged.items():
+            if not any(_satisfies(value, allowed) for allowed in CONSTRAINTS[name]):
+                raise ValueError(
+                    f"fit got {name}={value!r}, which must be {_allowed(name)}."
+                )
+        merged = {name: int(value) for name, value in merged.items()}
+        copies = _callbacks.fresh_copies(self.callbacks)
+        return _Run(**merged, callbacks=copies + _callbacks.fresh_copies(callbacks))
+
+    def _check_data(self, X, y, sample_weight, reset, classes=None):
+        check_network_parameters(self.get_params(deep=False))
+        if sparse.issparse(y):
+            raise ValueError("y must be dense, and is sparse: give y.toarray().")
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            reset=reset,
+            multi_output=True,
+            y_numeric=self._y_numeric,
+            **_ACCEPTED,
+        )
+        X = self._check_rows(X, reset)
+        y = self._check_target(y, reset, classes)
+        return Data.weighted(X, y, sample_weight)
+
+    def _check_rows(self, X, reset=False):
+        """Bring sparse X to rows, and compare a row's shape with the fitted one."""
+        check_numeric(X, "X")
+        if sparse.issparse(X):
+            X = X.tocsr()
+        if reset:
+            self._row_shape = X.shape[1:]
+        elif X.shape[1:] != self._row_shape:
+            raise ValueError(
+                f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was "
+                f"fitted with rows of shape {self._row_shape}."
+            )
+        return X
+
+    def _with_validation(self, data, own, run):
+        """Return the data with the user's validation set or one held out, if needed."""
+        if own is not None:
+            data.validation = self._check_own_validation(*own)
+            return data
+        names = [self.monitor] if run.stops_early else []
+        names += [self.monitor] if self.checkpoint_path is not None else []
+        names += _callbacks.monitors(run.callbacks)
+        needed = any(name.startswith("val_") for name in names)
+        if not needed or self.validation_fraction is None:
+            return data
+        training, held_out = hold_out(
+            len(data.rows),
+            self.validation_fraction,
+            self._labels(data.y),
+            self._seeds.split,
+        )
+        part = data.part(training)
+        part.validation = data.part(held_out)
+        return part
+
+    def _check_own_validation(self, X_val, y_val, sample_weight_val):
+        X, y = validate_data(
+            self,
+            X_val,
+            y_val,
+            reset=False,
+            multi_output=True,
+            y_numeric=self._y_numeric,
+            **_ACCEPTED,
+        )
+        y = self._check_target(y, reset=False, classes=None)
+        return Data.weighted(self._check_rows(X), y, sample_weight_val)
+
+    def _stops_early(self, data, own, run):
+        if self.early_stopping != "auto":
+            return self.early_stopping
+        if any(isinstance(c, keras.callbacks.EarlyStopping) for c in run.callbacks):
+            return False
+        return own is not None or len(data.rows) >= _ROWS_FOR_EARLY_STOPPING
+
+    def _build(self, data):
+        parameters = inspect.signature(type(self)).parameters.values()
+        defaults = {p.name: p.default for p in parameters}
+        params = self.get_params(deep=False)
+        if params["dtype"] == "auto":
+            params["dtype"] = defaults["dtype"] = self._dtype(data)
+        self._built_with = {name: params[name] for name in FIXED_BY_BUILDING}
+        recipe = (params, defaults, self._problem(), self._seeds.weights)
+        self.model_ = build_model(*recipe)
+        self._recipe = None if _serialisation.is_serialisable(self.model_) else recipe
+        self._target = self._learn_target(self.model_, data)
+        for name in ("history_", "checkpoint_path_", "tensorboard_dir_"):
+            vars(self).pop(name, None)
+
+    def _check_unchanged(self):
+        """Let a new learning rate take effect; raise for what the network has fixed."""
+        for name, value in self._built_with.items():
+            new = getattr(self, name)
+            if same(new, value):
+                continue
+            if name != "learning_rate" or not isinstance(new, Real):
+                raise ValueError(
+                    f"{name}={new!r} would have no effect: training goes on with the "
+                    f"network that was built with {name}={value!r}."
+                )
+            self.model_.optimizer.learning_rate = new
+            self._built_with = {**self._built_with, name: new}
+
+    def _dtype(self, data):
+        # Where there is little to do, overhead is all, and full precision is free.
+        steps = int(self.epochs) * -(-len(data.rows) // int(self.batch_size))
+        return "float64" if steps < STEPS_WORTH_COMPILING else "float32"
+
+    def _train(self, data, run, goes_on, partial=False):
+        model = self.model_
+        feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
+        validation = None if data.validation is None else self._feed(data.validation)
+        self._prepare(feed)
+        writes = not partial and self.checkpoint_path is not None
+        watched = [self.monitor] if run.stops_early or writes else []
+        watched += _callbacks.monitors(run.callbacks)
+        self._check_monitors(watched, validation is not None)
+        own = [] if partial else self._own_callbacks(run)
+        keep = _callbacks.KeepFinite()
+        first = self.n_iter_ if goes_on else 0
+        with _opened(own):
+            history, self.engine_ = train(
+                model,
+                feed,
+                validation,
+                callbacks=[*own, *run.callbacks, keep],
+                batch_size=run.batch_size,
+                row_order=self._seeds.row_order if self.shuffle else None,
+                initial_epoch=first,
+                epochs=first + run.epochs,
+                verbose=run.verbose,
+                engine=self.engine,
+                batch_callback=_callbacks.needs_batches(run.callbacks),
+            )
+        self._record(history, goes_on)
+        self._report_divergence(keep)
+
+    def _feed(self, data, class_weight=None):
+        weight = self._class_weights(class_weight, data)
+        weight = None if weight is None else average_of_one(weight)
+        dtype = input_dtype(self.model_)
+        check_fits(data.X, dtype)
+        return Feed(data.X, self._target.encode(data.y), weight, data.rows, dtype)
+
+    def _class_weights(self, class_weight, data):
+        """Return the rows' weights; the classifier multiplies those of the classes."""
+        return data.sample_weight
+
+    def _prepare(self, feed):
+        try:
+            prepare(self.model_, feed)
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ModelError(
+                "The network, its loss or its metrics cannot be computed; look at "
+                f"activation={self.activation!r}, loss={self.loss!r} and "
+                f"metrics={self.metrics!r}: {error}"
+            ) from error
+
+    def _own_callbacks(self, run):
+        """Return the Keras callbacks that the parameters ask for."""
+        callbacks = []
+        if run.stops_early:
+            callbacks.append(
+                _callbacks.early_stopping(
+                    self.monitor,
+                    self.patience,
+                    self.min_delta,
+                    self.restore_best_weights,
+                )
+            )
+        if self.checkpoint_path is not None:
+            path = self._own_checkpoint_path()
+            self.checkpoint_path_ = str(path)
+            callbacks.append(
+                _callbacks.Checkpoint(
+                    path, self.monitor, self.checkpoint_save_best_only
+                )
+            )
+        if self.tensorboard_dir is not None:
+            run_dir = _callbacks.run_directory(self.tensorboard_dir, "tensorboard_dir")
+            self.tensorboard_dir_ = str(run_dir)
+            callbacks.append(_callbacks.tensorboard(run_dir))
+        return callbacks
+
+    def _own_checkpoint_path(self):
+        path = Path(self.checkpoint_path)
+        _callbacks.check_checkpoint_path(path)
+        if not getattr(self, "_is_clone", False):
+            return path
+        return _callbacks.run_directory(path.parent, "checkpoint_path") / path.name
+
+    def _check_monitors(self, watched, has_validation):
+        if type(self.model_).train_step is not keras.Model.train_step:
+            return  # Its logs are known only once it runs.
+        results = self.model_.get_metrics_result()
+        for name, result in results.items():
+            if np.ndim(result):
+                raise ValueError(
+                    f"metrics must give one number each; {name!r} gives an array. "
+                    "(Some metrics of Keras take average='macro'.)"
+                )
+        available = {*results, *(f"val_{name}" for name in results if has_validation)}
+        _callbacks.check_monitors(watched, available)
+
+    def _record(self, history, goes_on):
+        before = self.history_ if goes_on else {"loss": []}
+        # An epoch that did not report a value has NaN in its place.
+        past, new = ([np.nan] * len(part["loss"]) for part in (before, history))
+        self.history_ = {
+            name: [*before.get(name, past), *map(float, history.get(name, new))]
+            for name in {**before, **history}
+        }
+        self.loss_curve_ = self.history_["loss"]
+        self.n_iter_ = len(self.loss_curve_)
+        watched = self.history_.get(self.monitor, self.loss_curve_)
+        self.best_epoch_ = _best(watched, self.monitor)
+
+    def _report_divergence(self, keep):
+        if keep.diverged_epoch is None:
+            return
+        what = (
+            "The training loss or a weight became infinite or NaN in epoch "
+            f"{keep.diverged_epoch}."
+        )
+        advice = (
+            f"Try a smaller learning_rate (it is {self.learning_rate}), "
+            "optimizer_kwargs={'clipnorm': 1.0}, X on one scale (StandardScaler)"
+            + (", or normalize_y='auto'." if hasattr(self, "normalize_y") else ".")
+        )
+        if keep.weights is None:
+            raise DivergenceError(f"{what} No epoch before it ended well. {advice}")
+        warnings.warn(
+            f"{what} Training stopped; weights from before it were kept. {advice}",
+            DivergenceWarning,
+            stacklevel=4,
+        )
+
+    def _outputs(self, X):
+        """Return the network's outputs, of shape (n_samples, n_units), float64."""
+        check_is_fitted(self, "model_")
+        X = validate_data(self, X, reset=False, **_ACCEPTED)
+        return network_outputs(self.model_, self._check_rows(X))
+
+    @contextmanager
+    def _as_it_was_on_failure(self):
+        """Leave the estimator as it was before, if a fit fails."""
+        before = dict(vars(self))
+        model = before.get("model_")
+        weights = None if model is None else _serialisation.values_of(model)
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            if model is not None:
+                _serialisation.assign_values(model, weights)
+            raise
+
+    def __sklearn_clone__(self):
+        clone = super().__sklearn_clone__()
+        if self.checkpoint_path is not None:
+            # Searches fit clones: each writes its checkpoint to a directory of its own.
+            clone._is_clone = True
+        return clone
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "model_" in state:
+            state["model_"] = _persistence.pack(state["model_"], state["_recipe"])
+        return state
+
+    def __setstate__(self, state):
+        if "model_" in state:
+            state = {**state, "model_": _persistence.unpack(state["model_"])}
+        super().__setstate__(state)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+_ACCEPTED = {"accept_sparse": ("csr", "csc"), "allow_nd": True, "dtype": "numeric"}
+
+
+def _satisfies(value, allowed):
+    if allowed == "verbose":
+        return isinstance(value, (bool, int, np.integer)) and value >= 0
+    return allowed.is_satisfied_by(value)
+
+
+def _allowed(name):
+    return "an integer from 0" if name == "verbose" else f"{CONSTRAINTS[name][0]}"
+
+
+def _best(values, monitor):
+    """Return the number of the best epoch; losses and errors fall, scores rise."""
+    values = np.array(values)
+    rises = any(
+        word in monitor for word in ("acc", "auc", "r2", "f1", "precision", "recall")
+    )
+    worst = -np.inf if rises else np.inf
+    values = np.where(np.isfinite(values), values, worst)
+    return int(np.argmax(values) if rises else np.argmin(values))
+
+
+@contextmanager
+def _opened(callbacks):
+    """Hold the checkpoint's claim on its path while a fit runs."""
+    files = [c for c in callbacks if isinstance(c, _callbacks.Checkpoint)]
+    for file in files:
+        file.open()
+    try:
+        yield
+    finally:
+        for file in files:
+            file.close()

@@ -1,0 +1,350 @@
+"""Build function + parameters + data -> compiled Keras model, by scikeras.
+
+The only file that imports scikeras. Of scikeras it takes the build-function
+protocol (``meta``, ``compile_kwargs``) and the making of optimizers and losses from
+names, classes and routed parameters.
+"""
+
+import functools
+import inspect
+import re
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from scikeras.wrappers import KerasClassifier, KerasRegressor
+
+from skann import _serialisation
+from skann._compile import canonical_name, loss_of, metrics_of, optimizer_of, same
+from skann._randomness import seeded_globals
+from skann._targets import TARGETS, asked_of_network
+from skann.exceptions import ModelError
+from skann.models import build_mlp
+
+# After scikeras, which does the same in its way.
+_serialisation.make_picklable()
+
+# Parameters that shape a network or how it learns. Where the build function does not
+# take one of them, setting it would change nothing, which is an error.
+NETWORK_PARAMETERS = (
+    "n_hidden",
+    "n_neurons",
+    "hidden_layer_sizes",
+    "activation",
+    "output_activation",
+    "kernel_initializer",
+    "dropout",
+    "normalization",
+    "l1",
+    "l2",
+    "dtype",
+)
+COMPILE_PARAMETERS = (
+    "loss",
+    "loss_kwargs",
+    "metrics",
+    "optimizer",
+    "optimizer_kwargs",
+    "learning_rate",
+)
+
+
+# What a fit that goes on with its network cannot change; "dtype" may be "auto".
+FIXED_BY_BUILDING = (
+    "model",
+    "model_kwargs",
+    *(name for name in NETWORK_PARAMETERS if name != "dtype"),
+    *COMPILE_PARAMETERS,
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the data asks of a network.
+
+    Attributes
+    ----------
+    input_shape : tuple of int
+        Shape of one row of X.
+    kind : str
+        A key of ``TARGETS``.
+    n_columns : int
+        Columns of y.
+    classes : ndarray or None
+        Labels of a classifier.
+    """
+
+    input_shape: tuple
+    kind: str
+    n_columns: int = 1
+    classes: np.ndarray | None = None
+
+    @property
+    def n_outputs(self):
+        """One unit for each class or column of y."""
+        return len(self.classes) if self.kind == "multiclass" else self.n_columns
+
+    @property
+    def allowed_outputs(self):
+        """Output units that a network of the user's may have."""
+        return (1, 2) if self.kind == "binary" else (self.n_outputs,)
+
+
+def signature_parameters(build_fn):
+    """Return the names a build function takes with their defaults, and whether any.
+
+    Returns
+    -------
+    dict of str to object
+        ``inspect.Parameter.empty`` where a name has no default.
+    takes_any : bool
+        Whether it has ``**kwargs``.
+    """
+    if build_fn is None:
+        build_fn = build_mlp
+    if isinstance(build_fn, keras.Model) or not callable(build_fn):
+        return {}, False
+    try:
+        parameters = inspect.signature(build_fn).parameters.values()
+    except (ValueError, TypeError):  # Some of Python's own callables have none.
+        return {}, False
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {p.name: p.default for p in parameters if p.kind not in variable}, takes_any
+
+
+def build_model(params, defaults, problem, seed):
+    """Build and compile the network of one fit.
+
+    Parameters
+    ----------
+    params, defaults : dict
+        The estimator's parameters, and the defaults of its constructor.
+    problem : Problem
+    seed : int
+        Decides the initial weights.
+
+    Returns
+    -------
+    keras.Model
+        Built and compiled.
+
+    Raises
+    ------
+    ModelError
+        If what was built cannot be trained on such data.
+    ValueError, TypeError
+        For a parameter that is unknown, or that would have no effect.
+    """
+    build_fn = params["model"]
+    make = _maker(build_fn, params, defaults, problem, seed)
+
+    def compiled(meta, compile_kwargs):
+        model = make(meta, compile_kwargs)
+        _check_is_model(model, build_fn)
+        if not model.compiled:
+            model.compile(**compile_kwargs)
+        elif "compile_kwargs" not in signature_parameters(build_fn)[0]:
+            why = "compiles the model"
+            _check_effect(COMPILE_PARAMETERS, params, defaults, build_fn, why)
+        return model
+
+    # Keras draws from Python's generator for every initializer without a seed, and
+    # some networks make their layers only when they are called.
+    with seeded_globals(seed):
+        model = _by_scikeras(compiled, params, defaults, problem)
+        _check_shapes(model, problem, build_fn)
+    return model
+
+
+def _maker(build_fn, params, defaults, problem, seed):
+    """Return a function of (meta, compile_kwargs) which makes the user's model."""
+    if isinstance(build_fn, keras.Model):
+        if params["model_kwargs"]:
+            raise ValueError(
+                f"model_kwargs={params['model_kwargs']} would have no effect: model is "
+                "a model already."
+            )
+        _check_effect(
+            NETWORK_PARAMETERS, params, defaults, build_fn, "is a model already"
+        )
+        return lambda meta, compile_kwargs: _serialisation.copy_model(build_fn)
+    build_fn = build_fn or build_mlp
+    arguments = _arguments(build_fn, params, defaults, problem, seed)
+    takes, takes_any = signature_parameters(build_fn)
+
+    def make(meta, compile_kwargs):
+        protocol = {"meta": meta, "compile_kwargs": compile_kwargs}
+        protocol = {k: v for k, v in protocol.items() if k in takes or takes_any}
+        return build_fn(**{**protocol, **arguments})
+
+    return make
+
+
+def _arguments(build_fn, params, defaults, problem, seed):
+    """Return what the build function takes, by name, of the parameters and the data."""
+    takes, takes_any = signature_parameters(build_fn)
+    own = dict(params["model_kwargs"] or {})
+    strange = set() if takes_any else own.keys() - takes.keys()
+    if strange:
+        raise ValueError(
+            f"model_kwargs (or model__ parameters) {sorted(strange)} are no parameters "
+            f"of the build function {_name(build_fn)}, which takes {sorted(takes)}."
+        )
+    loss = TARGETS[problem.kind].loss if params["loss"] is None else params["loss"]
+    units, output_activation = asked_of_network(
+        problem.kind, canonical_name(loss), params["output_activation"]
+    )
+    offered = {
+        **params,
+        "loss": loss,
+        "output_activation": output_activation,
+        "input_shape": problem.input_shape,
+        "n_outputs": units or problem.n_outputs,
+        "n_classes": None if problem.classes is None else len(problem.classes),
+        "random_state": seed,
+    }
+    arguments = {k: v for k, v in offered.items() if k in takes and k != "model"} | own
+    given = {*arguments, "meta", "compile_kwargs"}
+    needed = [
+        name
+        for name, default in takes.items()
+        if default is inspect.Parameter.empty and name not in given
+    ]
+    if needed:
+        raise ValueError(
+            f"The build function {_name(build_fn)} needs {needed}: give them in "
+            "model_kwargs, or as model__ parameters."
+        )
+    _check_effect(
+        [n for n in NETWORK_PARAMETERS if n not in arguments],
+        params,
+        defaults,
+        build_fn,
+        "has no parameter of this name",
+    )
+    return arguments
+
+
+def _check_effect(names, params, defaults, build_fn, why):
+    """Raise for parameters that were set and that the network would never see."""
+    takes, _ = signature_parameters(build_fn)
+    for name in names:
+        if name not in takes and not same(params[name], defaults[name]):
+            raise ValueError(
+                f"{name}={params[name]!r} would have no effect: "
+                f"model={_name(build_fn)} {why}. Leave {name} at its default, or let "
+                "the build function take it."
+            )
+
+
+def _name(build_fn):
+    if isinstance(build_fn, functools.partial):
+        build_fn = build_fn.func
+    build_fn = build_mlp if build_fn is None else build_fn
+    return getattr(build_fn, "__name__", None) or type(build_fn).__name__
+
+
+def _by_scikeras(build_fn, params, defaults, problem):
+    loss, loss_kwargs = loss_of(params, TARGETS[problem.kind].loss)
+    if problem.n_columns == 1 and problem.kind == "regression":
+        _check_no_class_loss(loss)
+    if isinstance(loss, type) and _is_own_in_float64(params):
+        # Keras computes a loss in float32, whatever the network's type.
+        loss_kwargs.setdefault("dtype", "float64")
+    optimizer, optimizer_kwargs = optimizer_of(params, defaults)
+    wrapper = KerasRegressor if problem.kind == "regression" else KerasClassifier
+    routed = {f"loss__{k}": v for k, v in loss_kwargs.items()}
+    routed |= {f"optimizer__{k}": v for k, v in optimizer_kwargs.items()}
+
+    def with_metrics(meta, compile_kwargs):
+        # Left to Keras, which names them in the history as the user did.
+        return build_fn(
+            meta, {**compile_kwargs, "metrics": metrics_of(params["metrics"])}
+        )
+
+    X, y = _example(problem)
+    built = wrapper(model=with_metrics, loss=loss, optimizer=optimizer, **routed)
+    return built.initialize(X, y).model_
+
+
+def _check_no_class_loss(loss):
+    if "categorical" in canonical_name(loss):
+        raise ValueError(
+            f"loss={canonical_name(loss)!r} is for classes, and this is a regressor."
+        )
+
+
+def _is_own_in_float64(params):
+    own = params["model"] in (None, build_mlp)
+    return own and params["dtype"] == "float64"
+
+
+def _example(problem):
+    """Return a few rows of the data's shapes and labels: scikeras reads no more."""
+    if problem.kind == "regression":
+        y = np.zeros((2, problem.n_columns)) if problem.n_columns > 1 else np.zeros(2)
+    elif problem.kind == "multilabel-indicator":
+        y = np.tile(np.array([[0], [1]]), (1, problem.n_columns))
+    else:
+        y = np.asarray(problem.classes)
+    return np.zeros((len(y), *problem.input_shape), dtype=np.float32), y
+
+
+def _check_is_model(model, build_fn):
+    if not isinstance(model, keras.Model):
+        raise ModelError(
+            f"The build function model={_name(build_fn)} must return a keras.Model; it "
+            f"returned {type(model).__name__}."
+        )
+
+
+def _check_shapes(model, problem, build_fn):
+    """Raise ModelError where the network takes other rows, or gives other outputs."""
+    shape = _output_shape(model, problem.input_shape, build_fn)
+    if not isinstance(shape, tuple):
+        raise ModelError(
+            f"The network of model={_name(build_fn)} must have one output."
+        )
+    if len(shape) != 2 or shape[1] not in problem.allowed_outputs:
+        wanted = " or ".join(str(n) for n in problem.allowed_outputs)
+        raise ModelError(
+            f"The network of model={_name(build_fn)} gives outputs of shape "
+            f"{shape[1:]} for each row; this y ({problem.kind}) needs ({wanted},)."
+        )
+    for part in ("loss", "optimizer"):
+        own_step = type(model).train_step is not keras.Model.train_step
+        if getattr(model, part) is None and not own_step:
+            raise ModelError(
+                f"model={_name(build_fn)} is compiled, and without a {part}."
+            )
+
+
+def _output_shape(model, input_shape, build_fn):
+    """Return the shape of a network's outputs, building it where it is not built."""
+    rows = (None, *input_shape)
+    sequential = type(model) is keras.Sequential
+    if sequential and model.built and model.input_shape == rows:
+        return model.output_shape
+    try:
+        outputs = model(keras.KerasTensor(rows, dtype="float32"))
+    except (ValueError, TypeError, NotImplementedError) as error:
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        raise ModelError(
+            f"The network of model={_name(build_fn)} does not take rows of shape "
+            f"{input_shape}: {text}"
+        ) from error
+    return getattr(outputs, "shape", None)
+
+
+def output_units(model, input_shape):
+    """Return the number of output units of a network that was checked before."""
+    return _output_shape(model, input_shape, None)[-1]
+
+
+def output_activation(model):
+    """Return the name of a network's output activation, or "unknown"."""
+    layer = model.layers[-1] if model.layers else None
+    if isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
+        return getattr(layer.activation, "__name__", "unknown")
+    return "unknown"

@@ -1,0 +1,288 @@
+"""Estimator keyword arguments -> Keras callbacks, one set for each fit."""
+
+import copy
+import logging
+import os
+import shutil
+import time
+import uuid
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from skann.training import weights_of
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there, no claim is made.
+    fcntl = None
+
+CHECKPOINT_SUFFIXES = (".weights.h5", ".h5", ".keras")
+
+_BATCH_HOOKS = [
+    f"on_{phase}batch_{moment}"
+    for phase in ("", "train_", "test_")
+    for moment in ("begin", "end")
+]
+
+
+def fresh_copies(callbacks, name="callbacks"):
+    """Return a copy of each of the user's Keras callbacks.
+
+    A callback gathers state while it runs, and holds the model. Each fit takes a
+    copy, so that none carries anything from one fit, fold or thread to another.
+
+    Raises
+    ------
+    TypeError
+        For anything that is no ``keras.callbacks.Callback``.
+    """
+    if callbacks is None:
+        return []
+    if not isinstance(callbacks, (list, tuple)):
+        callbacks = [callbacks]
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TypeError(
+                f"{name} must be instances of keras.callbacks.Callback; got "
+                f"{callback!r}."
+            )
+    return [_fresh_copy(callback) for callback in callbacks]
+
+
+def _fresh_copy(callback):
+    # A model from an earlier use is left behind rather than copied.
+    memo = {id(callback.model): None}
+    try:
+        return copy.deepcopy(callback, memo)
+    except (TypeError, NotImplementedError):
+        # It holds something that has no copy, an open file or a lock.
+        return copy.copy(callback)
+
+
+def monitors(callbacks):
+    """Return the names that Keras callbacks monitor."""
+    return [
+        c.monitor for c in callbacks if isinstance(getattr(c, "monitor", None), str)
+    ]
+
+
+def check_monitors(names, available):
+    """Raise ValueError for a monitored name which no epoch will report."""
+    for name in names:
+        if name in available:
+            continue
+        if name.startswith("val_") and name.removeprefix("val_") in available:
+            raise ValueError(
+                f"monitor={name!r} needs a validation set, and there is none: set "
+                f"validation_fraction, give X_val and y_val, or monitor "
+                f"{name.removeprefix('val_')!r}."
+            )
+        raise ValueError(
+            f"monitor={name!r} is not reported by this fit, which reports "
+            f"{sorted(available)}."
+        )
+
+
+def needs_batches(callbacks):
+    """Return the class name of a callback that must see every batch, or None."""
+    for callback in callbacks:
+        if _has_batch_hook(callback) and not _only_watches_epochs(callback):
+            return type(callback).__name__
+    return None
+
+
+def _has_batch_hook(callback):
+    return any(
+        name in vars(callback)
+        or getattr(type(callback), name) is not getattr(keras.callbacks.Callback, name)
+        for name in _BATCH_HOOKS
+    )
+
+
+def _only_watches_epochs(callback):
+    """Whether a Keras callback with batch hooks is set so that they do nothing."""
+    if isinstance(callback, keras.callbacks.TensorBoard):
+        return callback.update_freq == "epoch" and not callback._should_trace
+    if isinstance(
+        callback, (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
+    ):
+        return callback.save_freq == "epoch"
+    return isinstance(callback, keras.callbacks.ProgbarLogger)
+
+
+def early_stopping(monitor, patience, min_delta, restore_best_weights):
+    """Return Keras' early stopping."""
+    return keras.callbacks.EarlyStopping(
+        monitor=monitor,
+        patience=patience,
+        min_delta=min_delta,
+        restore_best_weights=restore_best_weights,
+    )
+
+
+class KeepFinite(keras.callbacks.Callback):
+    """Stop a fit whose loss is no longer finite, and keep the last finite weights.
+
+    Attributes
+    ----------
+    diverged_epoch : int or None
+        Number of the epoch whose loss was NaN or infinite.
+    weights : list of ndarray or None
+        Weights after the last epoch that ended well.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.diverged_epoch = None
+        self.weights = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stop at a loss or weights that are not finite; else keep the weights."""
+        weights = weights_of(self.model)
+        if np.isfinite((logs or {}).get("loss", 0.0)) and _all_finite(weights):
+            self.weights = weights
+        else:
+            self.diverged_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        """Put finite weights back, unless early stopping has done so already."""
+        if self.diverged_epoch is None or self.weights is None:
+            return
+        if not _all_finite(weights_of(self.model)):
+            self.model.set_weights(self.weights)
+
+
+def _all_finite(weights):
+    return all(np.isfinite(w).all() for w in weights if w.dtype.kind == "f")
+
+
+class Checkpoint(keras.callbacks.ModelCheckpoint):
+    """Keras' checkpoint, whose files appear whole or not at all.
+
+    Keras writes to a directory beside the file; what it wrote is then moved to its
+    place in one step. A lock in the directory is the claim on the path: while it is
+    held, no other fit may write to that path.
+    """
+
+    def __init__(self, path, monitor, save_best_only):
+        self.path = Path(path)
+        self._claim = self.path.parent / f".{self.path.name}.writing"
+        # Keras would put epochs and losses in the place of braces.
+        written = str(self._claim / self.path.name)
+        super().__init__(
+            written.replace("{", "{{").replace("}", "}}"),
+            monitor=monitor,
+            save_best_only=save_best_only,
+            save_weights_only=self.path.name.endswith(".weights.h5"),
+        )
+
+    def open(self):
+        """Claim the path, making its directory.
+
+        Raises
+        ------
+        ValueError
+            If the path cannot be written, or another fit is writing to it.
+        """
+        try:
+            if self.path.is_dir():
+                raise IsADirectoryError("it is a directory")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._claim.mkdir(exist_ok=True)
+            self._lock = (self._claim / "lock").open("w")
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"checkpoint_path={str(self.path)!r} cannot be written: {error}"
+            ) from error
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise ValueError(
+                f"checkpoint_path={str(self.path)!r} is being written by another fit. "
+                "Give each fit a path of its own; clones, as a search makes them, have "
+                "one."
+            ) from None
+        # What a fit that was killed has left here is no checkpoint.
+        self._claim.mkdir(exist_ok=True)
+        (self._claim / self.path.name).unlink(missing_ok=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Let Keras write, unless the fit is diverging, and publish what it wrote."""
+        if not np.isfinite((logs or {}).get("loss", 0.0)):
+            return
+        try:
+            with _no_advice():
+                super().on_epoch_end(epoch, logs)
+        except OSError as error:
+            raise OSError(
+                f"checkpoint_path={str(self.path)!r} could not be written in epoch "
+                f"{epoch}: {error}"
+            ) from error
+        written = self._claim / self.path.name
+        if written.exists():
+            os.replace(written, self.path)
+
+    def close(self):
+        """Give the claim up; the system does so for a process that dies."""
+        shutil.rmtree(self._claim, ignore_errors=True)
+        self._lock.close()
+
+
+@contextmanager
+def _no_advice():
+    """Keep Keras from advising against ``.h5``, which the user asked for."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def check_checkpoint_path(path):
+    """Raise ValueError for a checkpoint path whose ending names no format."""
+    if not Path(path).name.endswith(CHECKPOINT_SUFFIXES):
+        raise ValueError(
+            f"checkpoint_path={str(path)!r} must end in one of "
+            f"{', '.join(CHECKPOINT_SUFFIXES)}."
+        )
+
+
+def run_directory(root, parameter):
+    """Make a new directory under `root` whose name no other fit has, and return it.
+
+    The name sorts by time, as TensorBoard shows it.
+    """
+    name = f"run-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
+    path = Path(root) / name
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise ValueError(
+            f"{parameter}={str(root)!r} cannot be written: {error}"
+        ) from error
+    return path
+
+
+def tensorboard(run):
+    """Return Keras' TensorBoard callback for the directory of one fit.
+
+    Raises
+    ------
+    ImportError
+        If TensorBoard is not installed.
+    """
+    if find_spec("tensorboard") is None:
+        raise ImportError(
+            "tensorboard_dir needs TensorBoard, which tensorflow no longer brings with "
+            "it: pip install 'skann[tensorboard]'."
+        )
+    return keras.callbacks.TensorBoard(log_dir=str(run), write_graph=False)

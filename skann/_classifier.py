@@ -1,0 +1,372 @@
+"""MLPKerasClassifier."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils.validation import column_or_1d
+
+from skann._base import BaseMLPKeras
+from skann._build import Problem, output_activation, output_units
+from skann._compile import loss_traits
+from skann._parameters import CONSTRAINTS, StrOptions
+from skann._targets import (
+    ClassificationTarget,
+    check_classification_target,
+    class_weights,
+    classification_kind,
+)
+
+
+class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
+    """A Keras network as a scikit-learn classifier.
+
+    Takes two classes or more, of labels of any type, and multilabel 0-1 indicators.
+
+    Parameters
+    ----------
+    model : callable or keras.Model, default=None
+        Build function, which returns a Keras model, compiled or not. It is given by
+        name what its signature asks for: parameters of this estimator, such as
+        `n_hidden` or `learning_rate`; `input_shape`, `n_outputs` and `n_classes` of
+        the data; and whatever stands in `model_kwargs`. scikeras' ``meta`` and
+        ``compile_kwargs`` are understood. A ready model is copied by each fit, and
+        training starts from its weights. None takes
+        :func:`skann.models.build_mlp`.
+    n_hidden : int, default=2
+        Number of hidden layers. 0 gives a single layer: a
+        perceptron-like linear classifier.
+    n_neurons : int, default=100
+        Units of every hidden layer. More layers and units than needed, then early
+        stopping, is a good guide.
+    hidden_layer_sizes : array-like of int, default=None
+        Units of each hidden layer. When given, `n_hidden` and `n_neurons` are not
+        used.
+    activation : str, callable or list of these, default="relu"
+        Keras activation of the hidden layers, or one for each of them.
+    output_activation : str or callable, default=None
+        Keras activation of the outputs. None takes softmax,
+        or sigmoid for two classes and for multilabel targets.
+    kernel_initializer : str or keras.initializers.Initializer, default="auto"
+        Initial weights. "auto" takes He's for relu and its relatives, LeCun's for
+        selu and Glorot's otherwise.
+    dropout : float in [0, 1), default=0.0
+        Fraction of each hidden layer's units that is dropped in training.
+    normalization : {"batch", "layer"}, default=None
+        Normalisation between each hidden layer and its activation.
+    l1, l2 : float, default=0.0
+        Penalties on the weights of all layers.
+    dtype : str, default="auto"
+        Keras dtype policy: "float32", "float64", "mixed_bfloat16", ... "auto" takes
+        "float64" for fits of fewer than 2000 steps, where it costs nothing, and
+        "float32" for all others.
+    model_kwargs : dict, default=None
+        Further arguments of the build function; ``model__name`` in ``set_params`` and
+        in search grids.
+    loss : str, callable or keras.losses.Loss, default=None
+        Keras loss, by name, class, object or function. None takes the cross-entropy
+        that fits the target.
+    loss_kwargs : dict, default=None
+        Arguments of a loss given by name or class, such as ``{"delta": 0.5}``;
+        ``loss__name`` in ``set_params`` and in search grids.
+    metrics : list of str, callable or keras.metrics.Metric, default=None
+        What each epoch reports besides the loss.
+    class_weight : dict or "balanced", default=None
+        Weights of the classes in training, by their labels, multiplied with
+        `sample_weight`. "balanced" weighs classes inversely to their frequency.
+        Labels that a dict leaves out weigh 1. Validation sets are not weighted.
+    optimizer : str, class or keras.optimizers.Optimizer, default="adam"
+        Keras optimizer. Of an object each fit takes a copy.
+    learning_rate : float or keras LearningRateSchedule, default=3e-3
+        Learning rate of an optimizer given by name or class.
+    optimizer_kwargs : dict, default=None
+        Further arguments of such an optimizer, such as ``{"clipnorm": 1.0}``;
+        ``optimizer__name`` in ``set_params`` and in search grids.
+    epochs : int, default=100
+        Passes over the training rows, at most.
+    batch_size : int, default=32
+        Rows of a gradient step. The last batch of an epoch may be smaller.
+    shuffle : bool, default=True
+        Whether each epoch takes the training rows in a new order.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the rows held out as a validation set, stratified by class, drawn by
+        `random_state`. Only used when no validation set is given to ``fit`` and
+        something needs one: early stopping, a checkpoint or a Keras callback that
+        monitors a ``val_`` name. None holds out none.
+    early_stopping : bool or "auto", default="auto"
+        Whether to stop when `monitor` has not improved for `patience` epochs. "auto"
+        does so from 1000 training rows on or with a validation set of the user's own,
+        unless `callbacks` hold a Keras EarlyStopping.
+    patience : int, default=10
+        Epochs without improvement after which training stops.
+    min_delta : float, default=0.0
+        Least change of `monitor` that counts as an improvement.
+    monitor : str, default="val_loss"
+        What early stopping and checkpoints watch: a name in ``history_``.
+    restore_best_weights : bool, default=True
+        Whether early stopping puts the weights of the best epoch back.
+    checkpoint_path : str or path-like, default=None
+        File for the best model so far, written at epoch ends; its ending chooses the
+        format: ``.keras``, ``.h5`` or ``.weights.h5``. Clones of the estimator, as a
+        search makes them, write to a new directory beside it: see
+        ``checkpoint_path_``.
+    checkpoint_save_best_only : bool, default=True
+        Whether only an epoch better than all before is written.
+    tensorboard_dir : str or path-like, default=None
+        Root directory of TensorBoard logs; each fit makes a run of its own in it.
+    callbacks : list of keras.callbacks.Callback, default=None
+        Further Keras callbacks. Each fit runs on copies of them.
+    engine : {"auto", "compiled", "keras"}, default="auto"
+        How to train. "compiled" runs Keras' train step in one compiled loop;
+        "keras" is ``keras.Model.fit``; "auto" takes the first where it can. Both do
+        the same steps on the same rows.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the fitted weights and optimizer state.
+    random_state : int, RandomState instance or None, default=None
+        Decides initial weights, validation split, order of the rows and dropout. No
+        global generator is read or moved; None takes seeds from the operating system.
+    verbose : int, default=0
+        0 prints nothing, 1 a bar and 2 a line for each epoch, as Keras does.
+
+    Attributes
+    ----------
+    model_ : keras.Model
+        The trained model.
+    history_ : dict of list of float
+        Loss and metrics of each epoch, those of the validation set with the prefix
+        ``val_``.
+    n_iter_ : int
+        Number of epochs run.
+    best_epoch_ : int
+        Position in the lists of ``history_`` of the epoch with the best `monitor`
+        (the best loss, where that is not reported).
+    loss_curve_ : list of float
+        Training loss of each epoch.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted; column numbers for a multilabel target.
+    n_outputs_ : int
+        Number of outputs: 1, or the labels of a multilabel target.
+    n_features_in_ : int
+        Number of features, the second dimension of X.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where X had string names for all.
+    engine_ : {"compiled", "keras"}
+        How the last fit was trained.
+    checkpoint_path_ : str
+        File that the checkpoint was written to, where there is one.
+    tensorboard_dir_ : str
+        Directory of this fit's TensorBoard logs, where there are any.
+
+    See Also
+    --------
+    MLPKerasRegressor : The regressor.
+    sklearn.neural_network.MLPClassifier : scikit-learn's own, with fewer features.
+
+    Notes
+    -----
+    Defaults were chosen by their test scores on twelve tables; ``docs/design.md`` has
+    the figures.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skann import MLPKerasClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), MLPKerasClassifier(random_state=0))
+    >>> bool(model.fit(X, y).score(X, y) > 0.9)
+    True
+    >>> model.predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+    _y_numeric = False
+    _parameter_constraints = {
+        **CONSTRAINTS,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        model=None,
+        *,
+        n_hidden=2,
+        n_neurons=100,
+        hidden_layer_sizes=None,
+        activation="relu",
+        output_activation=None,
+        kernel_initializer="auto",
+        dropout=0.0,
+        normalization=None,
+        l1=0.0,
+        l2=0.0,
+        dtype="auto",
+        model_kwargs=None,
+        loss=None,
+        loss_kwargs=None,
+        metrics=None,
+        class_weight=None,
+        optimizer="adam",
+        learning_rate=3e-3,
+        optimizer_kwargs=None,
+        epochs=100,
+        batch_size=32,
+        shuffle=True,
+        validation_fraction=0.1,
+        early_stopping="auto",
+        patience=10,
+        min_delta=0.0,
+        monitor="val_loss",
+        restore_best_weights=True,
+        checkpoint_path=None,
+        checkpoint_save_best_only=True,
+        tensorboard_dir=None,
+        callbacks=None,
+        engine="auto",
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        self.model = model
+        self.n_hidden = n_hidden
+        self.n_neurons = n_neurons
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.output_activation = output_activation
+        self.kernel_initializer = kernel_initializer
+        self.dropout = dropout
+        self.normalization = normalization
+        self.l1 = l1
+        self.l2 = l2
+        self.dtype = dtype
+        self.model_kwargs = model_kwargs
+        self.loss = loss
+        self.loss_kwargs = loss_kwargs
+        self.metrics = metrics
+        self.class_weight = class_weight
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.optimizer_kwargs = optimizer_kwargs
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.min_delta = min_delta
+        self.monitor = monitor
+        self.restore_best_weights = restore_best_weights
+        self.checkpoint_path = checkpoint_path
+        self.checkpoint_save_best_only = checkpoint_save_best_only
+        self.tensorboard_dir = tensorboard_dir
+        self.callbacks = callbacks
+        self.engine = engine
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch more, or for the first one.
+
+        Early stopping, checkpoints and TensorBoard belong to ``fit``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            Every label there can be, in the first call; None takes those of y.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self
+        """
+        if classes is not None and hasattr(self, "classes_"):
+            given = np.unique(np.asarray(classes))
+            if not np.array_equal(given, self.classes_):
+                raise ValueError(
+                    f"classes={given} is not the same as on the first call to "
+                    f"partial_fit, classes={self.classes_}."
+                )
+        return self._partial_fit(X, y, sample_weight, classes)
+
+    def predict(self, X):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+            Rows of the shape that was fitted.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Labels, or 0-1 indicators for a multilabel target.
+        """
+        outputs = self._outputs(X)
+        return self._target.decode(outputs)
+
+    def predict_proba(self, X):
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+            Rows of the shape that was fitted.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), dtype=float64
+            In the order of ``classes_``. Rows sum to 1, but for a multilabel target,
+            whose probabilities are independent.
+        """
+        outputs = self._outputs(X)
+        return self._target.probabilities(outputs)
+
+    def _check_target(self, y, reset, classes):
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if reset:
+            self._kind, self.classes_ = classification_kind(y, classes)
+            self.n_outputs_ = y.shape[1] if y.ndim > 1 else 1
+        elif (y.shape[1] if y.ndim > 1 else 1) != self.n_outputs_:
+            raise ValueError(
+                f"y has shape {y.shape}, but {type(self).__name__} was fitted with "
+                f"{self.n_outputs_} outputs."
+            )
+        else:
+            check_classification_target(y, self._kind, self.classes_)
+        return y
+
+    def _problem(self):
+        return Problem(self._row_shape, self._kind, self.n_outputs_, self.classes_)
+
+    def _learn_target(self, model, data):
+        loss, from_logits = loss_traits(model)
+        n_units = output_units(model, self._row_shape)
+        return ClassificationTarget.learn(
+            self._kind,
+            self.classes_,
+            n_units,
+            loss,
+            from_logits,
+            output_activation(model),
+        )
+
+    def _labels(self, y):
+        return y if y.ndim == 1 else None
+
+    def _class_weights(self, class_weight, data):
+        by_class = class_weights(class_weight, data.y, self.classes_)
+        if by_class is None or data.sample_weight is None:
+            return data.sample_weight if by_class is None else by_class
+        return by_class * data.sample_weight
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,176 @@
+"""Losses, optimizers and metrics, from what a user may give for them."""
+
+import inspect
+import re
+from numbers import Real
+
+import keras
+import numpy as np
+
+_ALIASES = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+    "bce": "binary_crossentropy",
+    "logcosh": "log_cosh",
+    "kld": "kl_divergence",
+    "cce": "categorical_crossentropy",
+}
+
+
+def _snake(name):
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    return {"kldivergence": "kl_divergence"}.get(name, name)
+
+
+def _classes_in(module, base):
+    return {
+        _snake(name): thing
+        for name, thing in vars(module).items()
+        if isinstance(thing, type) and issubclass(thing, base) and thing is not base
+    }
+
+
+def canonical_name(thing):
+    """Return Keras' snake-case name of a loss: a name, class, object or function."""
+    if not isinstance(thing, str):
+        thing = getattr(thing, "__name__", None) or type(thing).__name__
+    name = _snake(thing)
+    return _ALIASES.get(name, name)
+
+
+def loss_of(params, default):
+    """Return a loss class or object, and the arguments for a class."""
+    loss = default if params["loss"] is None else params["loss"]
+    arguments = dict(params["loss_kwargs"] or {})
+    if isinstance(loss, str):
+        known = _classes_in(keras.losses, keras.losses.Loss)
+        name = canonical_name(loss)
+        if name not in known:
+            raise ValueError(
+                f"loss={loss!r} is no loss of Keras; it has {sorted(known)}."
+            )
+        loss = known[name]
+    if isinstance(loss, type):
+        _check_class("loss", loss, keras.losses.Loss)
+        _check_arguments("loss", loss, arguments)
+    elif arguments:
+        raise ValueError(
+            f"loss_kwargs={arguments} (or loss__ parameters) need a loss given by name "
+            f"or class; {loss!r} is ready made."
+        )
+    return loss, arguments
+
+
+def optimizer_of(params, defaults):
+    """Return an optimizer class or object, and the arguments for a class."""
+    optimizer = params["optimizer"]
+    rate = params["learning_rate"]
+    arguments = dict(params["optimizer_kwargs"] or {})
+    if isinstance(optimizer, str):
+        known = _classes_in(keras.optimizers, keras.optimizers.Optimizer)
+        by_name = {name.replace("_", ""): thing for name, thing in known.items()}
+        del by_name["lossscaleoptimizer"]  # It wraps another one.
+        if optimizer.lower().replace("_", "") not in by_name:
+            raise ValueError(
+                f"optimizer={optimizer!r} is no optimizer of Keras; it has "
+                f"{sorted(by_name)}."
+            )
+        optimizer = by_name[optimizer.lower().replace("_", "")]
+    if isinstance(optimizer, type):
+        _check_class("optimizer", optimizer, keras.optimizers.Optimizer)
+        arguments.setdefault("learning_rate", rate)
+        rate = arguments["learning_rate"]
+        if isinstance(rate, Real):
+            if not 0 < rate < np.inf:
+                raise ValueError(
+                    f"optimizer_kwargs={arguments} must hold a learning_rate above 0."
+                )
+            arguments["learning_rate"] = float(rate)
+        _check_arguments("optimizer", optimizer, arguments)
+        return optimizer, arguments
+    if arguments or not same(rate, defaults["learning_rate"]):
+        raise ValueError(
+            "learning_rate and optimizer_kwargs (or optimizer__ parameters) need an "
+            f"optimizer given by name or class; {optimizer!r} is ready made."
+        )
+    # An optimizer object gathers state; each fit takes one of its own.
+    return type(optimizer).from_config(optimizer.get_config()), {}
+
+
+def same(value, default):
+    """Whether a parameter was left at its default."""
+    if value is default:
+        return True
+    return type(value) is type(default) and bool(np.all(value == default))
+
+
+def _check_class(parameter, cls, base):
+    if not issubclass(cls, base) or cls is base:
+        raise ValueError(
+            f"{parameter}={cls.__name__} must be a subclass of {base.__name__}, an "
+            "instance of one, or the name of one."
+        )
+
+
+def _check_arguments(part, cls, arguments):
+    """Raise for arguments that a class of Keras would refuse, naming the parameter."""
+    # Its optimizers have **kwargs, which take nothing.
+    takes = set(inspect.signature(cls).parameters) - {"kwargs"}
+    strange = arguments.keys() - takes
+    if strange:
+        raise ValueError(
+            f"{part}_kwargs (or {part}__ parameters) {sorted(strange)} are no "
+            f"parameters of {cls.__name__}, which takes {sorted(takes)}."
+        )
+    texts = [k for k, v in arguments.items() if isinstance(v, str)]
+    if part == "optimizer" and set(texts) - {"name"}:
+        raise ValueError(f"{part}_kwargs={arguments} must hold numbers in {texts}.")
+    try:
+        cls(**arguments)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{part}_kwargs={arguments} are refused by {cls.__name__}: {error}"
+        ) from error
+
+
+def metrics_of(metrics):
+    """Return metrics as Keras' ``compile`` takes them, none shared between fits."""
+    if metrics is None:
+        return None
+    metrics = metrics if isinstance(metrics, (list, tuple)) else [metrics]
+    return [_metric(metric) for metric in metrics]
+
+
+# Keras chooses the metric that fits loss and outputs.
+_CHOSEN_BY_KERAS = ("accuracy", "acc", "crossentropy", "ce")
+
+
+def _metric(metric):
+    if isinstance(metric, keras.metrics.Metric):
+        # A metric object gathers state; each fit takes one of its own.
+        return type(metric).from_config(metric.get_config())
+    if isinstance(metric, type):
+        _check_class("metrics", metric, keras.metrics.Metric)
+        return metric()
+    if not isinstance(metric, str) and not callable(metric):
+        raise ValueError(
+            f"metrics must hold names, metrics of Keras or functions; got {metric!r}."
+        )
+    if isinstance(metric, str) and metric not in _CHOSEN_BY_KERAS:
+        try:
+            keras.metrics.get(metric)
+        except ValueError:
+            raise ValueError(
+                f"metrics names {metric!r}, which is no metric of Keras."
+            ) from None
+    return metric
+
+
+def loss_traits(model):
+    """Return the name of a compiled model's loss, and whether it takes logits."""
+    loss = model.loss
+    if isinstance(loss, keras.losses.Loss):
+        return canonical_name(loss), bool(loss.get_config().get("from_logits", False))
+    return canonical_name(loss) if loss is not None else "unknown", False

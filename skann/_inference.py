@@ -1,0 +1,184 @@
+"""Outputs of a trained network, fast for one row and for many.
+
+Stacks of dense layers are run as float64 matrix products with NumPy: no call into
+tensorflow, and a row's result does not depend on the rows beside it. Every other
+network runs in tensorflow, always in batches of the same shape, for the same reason.
+"""
+
+import keras
+import numpy as np
+from scipy import sparse, special
+
+from skann.training import Forward, read
+from skann.training._feed import dense_rows
+
+_CHUNK_BYTES = 8 * 2**20
+
+
+def _relu(z):
+    return np.maximum(z, 0.0, out=z)
+
+
+def _softmax(z):
+    z -= z.max(axis=-1, keepdims=True)
+    np.exp(z, out=z)
+    z /= z.sum(axis=-1, keepdims=True)
+    return z
+
+
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+def _elu(z, alpha=1.0):
+    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0.0)))
+
+
+# Keras' activations by name, on float64 arrays.
+_ACTIVATIONS = {
+    "linear": lambda z: z,
+    "relu": _relu,
+    "sigmoid": special.expit,
+    "tanh": np.tanh,
+    "softmax": _softmax,
+    "softplus": lambda z: np.logaddexp(z, 0.0),
+    "exponential": np.exp,
+    "elu": _elu,
+    "selu": lambda z: _SELU_SCALE * _elu(z, _SELU_ALPHA),
+    "silu": lambda z: z * special.expit(z),
+    "gelu": lambda z: 0.5 * z * (1.0 + special.erf(z / np.sqrt(2.0))),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.2 * z),
+}
+
+
+def _dense(layer):
+    kernel, bias = _array(layer.kernel), layer.use_bias and _array(layer.bias)
+    activate = _ACTIVATIONS[layer.activation.__name__]
+    if not layer.use_bias:
+        return lambda z: activate(z @ kernel)
+
+    def run(z):
+        z = z @ kernel
+        z += bias
+        return activate(z)
+
+    return run
+
+
+def _batch_normalization(layer):
+    scale = 1.0 / np.sqrt(_array(layer.moving_variance) + layer.epsilon)
+    if layer.scale:
+        scale *= _array(layer.gamma)
+    shift = -_array(layer.moving_mean) * scale
+    if layer.center:
+        shift += _array(layer.beta)
+    return lambda z: z * scale + shift
+
+
+def _layer_normalization(layer):
+    gamma = _array(layer.gamma) if layer.scale else 1.0
+    beta = _array(layer.beta) if layer.center else 0.0
+
+    def run(z):
+        mean = z.mean(axis=-1, keepdims=True)
+        variance = z.var(axis=-1, keepdims=True)
+        return (z - mean) / np.sqrt(variance + layer.epsilon) * gamma + beta
+
+    return run
+
+
+def _activation(layer):
+    activate = _ACTIVATIONS[layer.activation.__name__]
+    # Some work in place, and these may be the caller's rows.
+    return lambda z: activate(np.array(z))
+
+
+def _array(variable):
+    return read(variable).astype(np.float64)
+
+
+def _flat(layer):
+    return lambda z: z.reshape(len(z), -1)
+
+
+def _same(layer):
+    return lambda z: z
+
+
+_LAYERS = {
+    keras.layers.InputLayer: _same,
+    keras.layers.Dropout: _same,
+    keras.layers.Flatten: _flat,
+    keras.layers.Dense: _dense,
+    keras.layers.Activation: _activation,
+    keras.layers.BatchNormalization: _batch_normalization,
+    keras.layers.LayerNormalization: _layer_normalization,
+}
+
+
+def _is_plain(layer):
+    """Whether a layer is one of those above with nothing out of the ordinary."""
+    if type(layer) not in _LAYERS or layer.compute_dtype not in ("float32", "float64"):
+        return False
+    if isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
+        function = layer.activation
+        keras_own = getattr(keras.activations, getattr(function, "__name__", ""), None)
+        return function is keras_own and function.__name__ in _ACTIVATIONS
+    if isinstance(
+        layer, (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
+    ):
+        return layer.axis in (-1, [-1])
+    return True
+
+
+def dense_stack(model):
+    """Return the layers as functions of float64 arrays, or None for no stack."""
+    if type(model) is not keras.Sequential or not all(map(_is_plain, model.layers)):
+        return None
+    kernels = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    if any(layer.lora_enabled or layer.quantization_mode for layer in kernels):
+        return None
+    return [_LAYERS[type(layer)](layer) for layer in model.layers]
+
+
+def network_outputs(model, X):
+    """Return the outputs of a model for every row, of shape (n, n_outputs), float64.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With a single input and a single output.
+    X : ndarray, memmap or CSR matrix of shape (n, ...)
+        Read a chunk at a time.
+    """
+    stack = dense_stack(model)
+    run = Forward(model, X.shape[1:]) if stack is None else _Stack(stack)
+    row_bytes = 8 * int(np.prod(X.shape[1:]))
+    size = max(1, _CHUNK_BYTES // max(1, row_bytes))
+    if X.shape[0] <= size:
+        return run(_chunk(X, slice(None), run.dtype))
+    return np.concatenate(
+        [
+            run(_chunk(X, slice(i, i + size), run.dtype))
+            for i in range(0, X.shape[0], size)
+        ]
+    )
+
+
+def _chunk(X, rows, dtype):
+    if isinstance(X, np.ndarray) and not sparse.issparse(X):
+        return np.asarray(X[rows], dtype=dtype)
+    return dense_rows(X, rows, dtype)
+
+
+class _Stack:
+    """A dense stack as a function of float64 rows."""
+
+    dtype = np.float64
+
+    def __init__(self, layers):
+        self._layers = layers
+
+    def __call__(self, x):
+        for layer in self._layers:
+            x = layer(x)
+        return x

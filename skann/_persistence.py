@@ -1,0 +1,27 @@
+"""What a pickle of a fitted estimator holds in the place of its Keras model."""
+
+from skann import _serialisation
+from skann._build import build_model
+
+
+def pack(model, recipe):
+    """Return a model as plain data, arrays and the user's own classes and functions.
+
+    Parameters
+    ----------
+    model : keras.Model
+    recipe : tuple or None
+        Arguments of ``build_model`` that build such a model again, for one whose
+        configuration does not.
+    """
+    if recipe is None:
+        return {"recipe": None, **_serialisation.freeze(model)}
+    optimizer = {"optimizer_built": model.optimizer.built}
+    return {"recipe": recipe, "values": _serialisation.values_of(model), **optimizer}
+
+
+def unpack(packed):
+    """Return the model that `pack` was given."""
+    if packed["recipe"] is None:
+        return _serialisation.thaw(packed)
+    return _serialisation.refill(build_model(*packed["recipe"]), packed)

@@ -1,0 +1,76 @@
+"""Randomness: the seeds a fit draws from `random_state`, and a fence for user code.
+
+`random_state` alone decides a fit. Nothing here reads or moves a global generator,
+but for the time a user's build function runs: then the global ones are set from
+the fit's seed, under a lock, and put back as they were.
+"""
+
+import random
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+# No public way leads to tensorflow's global seed and its counter, or to Keras'
+# global seed generator, and both must be put back as they were.
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED
+from sklearn.utils import check_random_state
+from tensorflow.python.eager import context as tf_context
+
+_LOCK = threading.RLock()
+_KERAS_GLOBALS = (GLOBAL_SEED_GENERATOR, GLOBAL_RANDOM_SEED)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of one fit: initial weights, validation split, order of the rows."""
+
+    weights: int
+    split: int
+    order: int
+
+    @classmethod
+    def draw(cls, random_state):
+        """Draw seeds from `random_state` (int, RandomState or None).
+
+        None takes fresh ones from the operating system, where scikit-learn would
+        read NumPy's global generator: a fit must not depend on it.
+        """
+        if random_state is None:
+            random_state = np.random.RandomState(np.random.MT19937())
+        rng = check_random_state(random_state)
+        return cls(*(int(seed) for seed in rng.randint(1, 2**31 - 1, size=3)))
+
+    def row_order(self, epoch, n_rows):
+        """Return the order of the training rows in one epoch, of shape (n_rows,).
+
+        It follows from the epoch's number, so that a fit which is interrupted,
+        pickled or continued elsewhere goes on as it would have.
+        """
+        return np.random.default_rng([self.order, epoch]).permutation(n_rows)
+
+
+@contextmanager
+def seeded_globals(seed):
+    """Set Python's, NumPy's, tensorflow's and Keras' generators for a block of code."""
+    with _LOCK:
+        tf_state = vars(tf_context.context())
+        saved_python = random.getstate()
+        saved_numpy = np.random.get_state()  # noqa: NPY002
+        saved_tf = {name: tf_state.get(name) for name in ("_seed", "_rng")}
+        saved_keras = [
+            global_state.get_global_attribute(name) for name in _KERAS_GLOBALS
+        ]
+        keras.utils.set_random_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(saved_python)
+            np.random.set_state(saved_numpy)  # noqa: NPY002
+            tf_state.update(saved_tf)
+            for name, value in zip(_KERAS_GLOBALS, saved_keras, strict=True):
+                global_state.set_global_attribute(name, value)

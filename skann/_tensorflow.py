@@ -1,0 +1,61 @@
+"""Start tensorflow: without its messages, and without taking a whole GPU.
+
+What must be set before tensorflow starts is set here, where the user has not.
+tensorflow's C++ side writes a few lines on CUDA and processor features to
+standard error while it is imported. ``TF_CPP_MIN_LOG_LEVEL`` covers what is
+logged later; the first lines come before that setting is read, so they are taken
+off the file descriptor. Whatever else is written meanwhile is passed on.
+"""
+
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+
+_SILENT = "3"
+_CHATTER = (
+    "absl::InitializeLog",
+    "cudart_stub",
+    "cuda_",
+    "cpu_feature_guard",
+    "To enable the following instructions",
+    "oneDNN",
+    "computation_placer",
+)
+
+
+@contextmanager
+def quiet_import():
+    """Hold back tensorflow's start-up messages while the block imports it.
+
+    Does nothing where tensorflow is imported already, where the user has set
+    ``TF_CPP_MIN_LOG_LEVEL`` to show more, or where standard error is no file. What is
+    set here is inherited by child processes, which are as quiet.
+    """
+    # Otherwise the first process takes all of a GPU's memory, and the others fail.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    # joblib tells its workers their share of the cores in this variable.
+    if "OMP_NUM_THREADS" in os.environ:
+        share = os.environ["OMP_NUM_THREADS"]
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", share)
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _SILENT)
+    if "tensorflow" in sys.modules or level != _SILENT:
+        yield
+        return
+    try:
+        stderr = os.dup(2)
+    except OSError:
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held:
+                text = line.decode(errors="replace")
+                if not any(word in text for word in _CHATTER):
+                    sys.stderr.write(text)

@@ -1,0 +1,186 @@
+"""Build functions: plain arguments in, an uncompiled ``keras.Model`` out.
+
+They know nothing of estimators and can be called by themselves.
+"""
+
+import keras
+import numpy as np
+
+__all__ = ["build_mlp"]
+
+# He's initialisation for the rectifier and its smooth relatives, LeCun's for selu,
+# which is derived for it; Glorot's is Keras' own choice for everything else.
+_INITIALIZERS = {
+    "relu": "he_uniform",
+    "leaky_relu": "he_uniform",
+    "elu": "he_uniform",
+    "gelu": "he_uniform",
+    "silu": "he_uniform",
+    "swish": "he_uniform",
+    "mish": "he_uniform",
+    "selu": "lecun_normal",
+}
+
+
+def build_mlp(
+    n_hidden=1,
+    n_neurons=100,
+    *,
+    hidden_layer_sizes=None,
+    activation="relu",
+    output_activation=None,
+    kernel_initializer="auto",
+    dropout=0.0,
+    normalization=None,
+    l1=0.0,
+    l2=0.0,
+    dtype="float32",
+    input_shape=(1,),
+    n_outputs=1,
+    random_state=None,
+):
+    """Build a multi-layer perceptron.
+
+    Inputs of more than one dimension are flattened first. Each hidden layer is a
+    dense layer, then its normalisation, activation and dropout, where there are any.
+
+    Parameters
+    ----------
+    n_hidden : int, default=1
+        Number of hidden layers. 0 gives a single layer: a linear model.
+    n_neurons : int, default=100
+        Number of units of every hidden layer.
+    hidden_layer_sizes : sequence of int, default=None
+        Units of each hidden layer. When given, `n_hidden` and `n_neurons` are not
+        used.
+    activation : str, callable or sequence of these, default="relu"
+        Activation of the hidden layers, or one for each of them.
+    output_activation : str or callable, default=None
+        Activation of the output layer; None is linear.
+    kernel_initializer : str or keras.initializers.Initializer, default="auto"
+        "auto" takes He's for relu and its relatives, LeCun's for selu and Glorot's
+        otherwise.
+    dropout : float in [0, 1), default=0.0
+        Fraction of each hidden layer's units dropped in training.
+    normalization : {"batch", "layer"} or None, default=None
+        Normalisation between each hidden layer and its activation.
+    l1, l2 : float, default=0.0
+        Penalties on the kernels of all layers.
+    dtype : str, default="float32"
+        Keras dtype policy of all layers.
+    input_shape : tuple of int, default=(1,)
+        Shape of one row of X.
+    n_outputs : int, default=1
+        Number of output units.
+    random_state : int, default=None
+        Seed of the initial weights and of dropout. None draws one from the
+        operating system.
+
+    Returns
+    -------
+    keras.Sequential
+        The model, built and not compiled.
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, "Delving Deep into Rectifiers", ICCV 2015.
+    G. Klambauer, T. Unterthiner, A. Mayr, S. Hochreiter, "Self-Normalizing Neural
+    Networks", NeurIPS 2017.
+
+    Examples
+    --------
+    >>> from skann.models import build_mlp
+    >>> build_mlp(2, 30, input_shape=(8,), random_state=0).count_params()
+    1231
+    """
+    sizes = [n_neurons] * n_hidden if hidden_layer_sizes is None else hidden_layer_sizes
+    activations = _one_each(activation, len(sizes))
+    seeds = _seeds(random_state)
+    regularizer = _penalty(l1, l2, dtype)
+
+    def dense(units, activation, applied=None, dtype=dtype, use_bias=True):
+        return keras.layers.Dense(
+            int(units),
+            activation=applied,
+            use_bias=use_bias,
+            kernel_initializer=_initializer(
+                kernel_initializer, activation, next(seeds)
+            ),
+            kernel_regularizer=regularizer,
+            dtype=dtype,
+        )
+
+    layers = [keras.Input(tuple(input_shape), dtype=_variable_dtype(dtype))]
+    if len(input_shape) > 1:
+        layers.append(keras.layers.Flatten(dtype=dtype))
+    for units, hidden in zip(sizes, activations, strict=True):
+        if normalization is None:
+            layers.append(dense(units, hidden, applied=hidden))
+        else:
+            # A batch normalisation takes any bias before it away again.
+            layers += [
+                dense(units, hidden, use_bias=normalization != "batch"),
+                _normalization_layer(normalization, dtype),
+                keras.layers.Activation(hidden, dtype=dtype),
+            ]
+        if dropout:
+            layers.append(keras.layers.Dropout(dropout, seed=next(seeds), dtype=dtype))
+    # The outputs stay in full precision under a mixed policy, as Keras' guide advises.
+    output_dtype = _variable_dtype(dtype)
+    layers.append(dense(n_outputs, output_activation, output_activation, output_dtype))
+    return keras.Sequential(layers)
+
+
+@keras.saving.register_keras_serializable("skann")
+class Float64Penalty(keras.regularizers.L1L2):
+    """Keras' L1L2 for kernels in float64, to be added to a loss in float32."""
+
+    def __call__(self, x):
+        """Return the penalty on a kernel, as Keras adds it up: in its default type."""
+        return keras.ops.cast(super().__call__(x), keras.config.floatx())
+
+
+def _penalty(l1, l2, dtype):
+    if not l1 and not l2:
+        return None
+    if _variable_dtype(dtype) == "float64":
+        return Float64Penalty(l1, l2)
+    return keras.regularizers.L1L2(l1, l2)
+
+
+def _one_each(activation, n_layers):
+    if isinstance(activation, (list, tuple)):
+        if len(activation) != n_layers:
+            raise ValueError(
+                f"activation has {len(activation)} entries for {n_layers} hidden "
+                "layers. Give one for each hidden layer, or a single one for all."
+            )
+        return activation
+    return [activation] * n_layers
+
+
+def _normalization_layer(kind, dtype):
+    if kind == "batch":
+        return keras.layers.BatchNormalization(dtype=dtype)
+    return keras.layers.LayerNormalization(dtype=dtype)
+
+
+def _initializer(kernel_initializer, activation, seed):
+    if kernel_initializer == "auto":
+        name = getattr(activation, "__name__", activation)
+        kernel_initializer = _INITIALIZERS.get(name, "glorot_uniform")
+    initializer = keras.initializers.get(kernel_initializer)
+    config = initializer.get_config()
+    if config.get("seed", 0) is None:
+        initializer = type(initializer).from_config({**config, "seed": seed})
+    return initializer
+
+
+def _seeds(random_state):
+    source = np.random.SeedSequence(random_state)
+    while True:
+        yield int(source.spawn(1)[0].generate_state(1)[0] >> 1)
+
+
+def _variable_dtype(policy):
+    return keras.dtype_policies.get(policy).variable_dtype

@@ -1,0 +1,23 @@
+"""The engine: trains a compiled Keras model on arrays. It knows no estimator."""
+
+from skann.training._feed import Feed
+from skann.training._loop import train
+from skann.training._program import (
+    STEPS_WORTH_COMPILING,
+    Forward,
+    input_dtype,
+    prepare,
+    read,
+    weights_of,
+)
+
+__all__ = [
+    "STEPS_WORTH_COMPILING",
+    "Feed",
+    "Forward",
+    "input_dtype",
+    "prepare",
+    "read",
+    "train",
+    "weights_of",
+]

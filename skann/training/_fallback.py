@@ -1,0 +1,73 @@
+"""Training by ``keras.Model.fit``, for what cannot run compiled."""
+
+import keras
+import numpy as np
+
+
+class _Batches(keras.utils.PyDataset):
+    """A feed as Keras takes it, its rows in the order of the epoch."""
+
+    def __init__(self, feed, batch_size):
+        super().__init__()
+        self.feed = feed
+        self.batch_size = batch_size
+        self.order = np.arange(len(feed))
+
+    def __len__(self):
+        return -(-len(self.feed) // self.batch_size)
+
+    def __getitem__(self, step):
+        start = step * self.batch_size
+        return self.feed.take(self.order[start : start + self.batch_size])
+
+
+class _Shuffle(keras.callbacks.Callback):
+    """Puts the rows in order before each epoch.
+
+    A PyDataset's own hook is called once before the first epoch and is told no
+    epoch's number.
+    """
+
+    def __init__(self, batches, row_order):
+        super().__init__()
+        self.batches = batches
+        self.row_order = row_order
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.order = self.row_order(epoch, len(self.batches.feed))
+
+
+def in_order(epoch, n_rows):
+    """Return the rows' own order, for every epoch."""
+    return np.arange(n_rows)
+
+
+def train_by_keras(
+    model,
+    feed,
+    validation,
+    batch_size,
+    row_order,
+    callbacks,
+    initial_epoch,
+    epochs,
+    verbose,
+):
+    """Train by ``keras.Model.fit``, over the same rows in the same order.
+
+    Returns
+    -------
+    dict of list of float
+        Keras' history.
+    """
+    batches = _Batches(feed, batch_size)
+    history = model.fit(
+        batches,
+        validation_data=validation and _Batches(validation, batch_size),
+        initial_epoch=initial_epoch,
+        epochs=epochs,
+        callbacks=[_Shuffle(batches, row_order), *callbacks],
+        verbose=verbose,
+        shuffle=False,
+    )
+    return history.history

@@ -1,0 +1,69 @@
+"""Rows -> chunks of batches, of dense, sparse and memory-mapped X."""
+
+import numpy as np
+from scipy import sparse
+
+# Rows are handed over some megabytes at a time: enough that a chunk's overhead is
+# small beside its arithmetic, and little enough to stay in the processor's cache.
+_CHUNK_BYTES = 4 * 2**20
+_MOST_STEPS = 512
+
+
+class Feed:
+    """Some rows of X with their targets and weights, in any order, a chunk at a time.
+
+    Parameters
+    ----------
+    X : ndarray, memmap or CSR matrix of shape (n, ...)
+        Never copied or densified as a whole.
+    y : ndarray of shape (n_rows, n_outputs)
+        Encoded targets of the rows.
+    sample_weight : ndarray of shape (n_rows,) or None
+    rows : ndarray of shape (n_rows,) or None
+        The rows of X that are used; None uses all.
+    dtype : str
+        Floating type of the model's variables.
+    """
+
+    def __init__(self, X, y, sample_weight=None, rows=None, dtype="float32"):
+        self.X = X
+        self.rows = rows
+        self.dtype = np.dtype(dtype)
+        # Class numbers stay integers, everything else takes the model's type.
+        self.y = y if y.dtype.kind == "i" else y.astype(self.dtype, copy=False)
+        self.sample_weight = (
+            None
+            if sample_weight is None
+            else sample_weight.astype(self.dtype, copy=False)
+        )
+
+    def __len__(self):
+        return len(self.y)
+
+    @property
+    def row_shape(self):
+        """Shape of one row of X."""
+        return self.X.shape[1:]
+
+    def take(self, positions):
+        """Return x and y of the rows at `positions`, and weights if there are any."""
+        rows = positions if self.rows is None else self.rows[positions]
+        x, y = dense_rows(self.X, rows, self.dtype), self.y[positions]
+        if self.sample_weight is None:
+            return x, y
+        return x, y, self.sample_weight[positions]
+
+    def steps_per_chunk(self, batch_size):
+        """Return how many batches of these rows make a chunk."""
+        row_bytes = self.dtype.itemsize * int(np.prod(self.row_shape))
+        return int(
+            np.clip(_CHUNK_BYTES // max(1, batch_size * row_bytes), 1, _MOST_STEPS)
+        )
+
+
+def dense_rows(X, rows, dtype):
+    """Return the given rows of X as a dense, contiguous array of `dtype`."""
+    x = X[rows]
+    if sparse.issparse(x):
+        x = x.toarray()
+    return np.ascontiguousarray(x, dtype=dtype)

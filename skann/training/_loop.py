@@ -1,0 +1,114 @@
+"""Epochs, Keras callbacks and history. Nothing of tensorflow is known here."""
+
+import keras
+
+from skann.exceptions import EngineError
+from skann.training._fallback import in_order, train_by_keras
+from skann.training._program import NotCompilable, Trainer
+
+
+def train(
+    model,
+    feed,
+    validation,
+    *,
+    callbacks,
+    batch_size,
+    row_order,
+    initial_epoch,
+    epochs,
+    verbose,
+    engine,
+    batch_callback=None,
+):
+    """Train a compiled Keras model in place.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled and built.
+    feed, validation : Feed
+        Training rows, and validation rows or None.
+    callbacks : list of keras.callbacks.Callback
+        Owned by this fit.
+    batch_size : int
+    row_order : callable of (epoch, n_rows) or None
+        Order of the training rows in an epoch; None leaves them in their own.
+    initial_epoch, epochs : int
+        Number of the first epoch, and of the one after the last.
+    verbose : {0, 1, 2}
+    engine : {"auto", "compiled", "keras"}
+    batch_callback : str, default=None
+        Name of a callback that must be called for every batch.
+
+    Returns
+    -------
+    history : dict of list of float
+    engine : {"compiled", "keras"}
+
+    Raises
+    ------
+    EngineError
+        If ``engine="compiled"`` and this cannot run compiled.
+    """
+    arguments = (model, feed, validation, batch_size, row_order or in_order)
+    trainer = None
+    if engine != "keras":
+        try:
+            if batch_callback is not None:
+                raise NotCompilable(
+                    f"the callback {batch_callback} is called every batch"
+                )
+            trainer = Trainer(*arguments, n_epochs=epochs - initial_epoch)
+        except NotCompilable as reason:
+            if engine == "compiled":
+                raise EngineError(
+                    f"engine='compiled' cannot run this fit: {reason}. With "
+                    "engine='auto' it is trained by keras.Model.fit."
+                ) from reason
+            if verbose:
+                print(f"skann: training by keras.Model.fit, because {reason}.")
+    if trainer is None:
+        when = (callbacks, initial_epoch, epochs, verbose)
+        return train_by_keras(*arguments, *when), "keras"
+    return run_epochs(trainer, callbacks, initial_epoch, epochs, verbose), "compiled"
+
+
+def run_epochs(trainer, callbacks, initial_epoch, epochs, verbose):
+    """Run epochs and call the callbacks around each, as Keras does."""
+    model = trainer.model
+    callbacks = keras.callbacks.CallbackList(
+        callbacks,
+        add_history=True,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=epochs,
+        steps=trainer.steps,
+    )
+    progress = [
+        c for c in callbacks.callbacks if isinstance(c, keras.callbacks.ProgbarLogger)
+    ]
+    model.stop_training = False
+    callbacks.on_train_begin()
+    logs = None
+    for epoch in range(initial_epoch, epochs):
+        callbacks.on_epoch_begin(epoch)
+        logs = trainer.epoch(epoch)
+        for bar in progress:
+            bar.on_train_batch_end(trainer.steps - 1, logs)
+        if trainer.validation is not None:
+            logs = {**logs, **_validate(trainer, callbacks)}
+        callbacks.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    trainer.finish()
+    callbacks.on_train_end(logs)
+    return model.history.history
+
+
+def _validate(trainer, callbacks):
+    callbacks.on_test_begin()
+    logs = trainer.validate()
+    callbacks.on_test_end(logs)
+    return {f"val_{name}": value for name, value in logs.items()}

@@ -1,0 +1,278 @@
+"""How fast: skann and its peers on the same work, side by side in one run.
+
+Run as ``python tests/benchmarks/speed.py`` with the ``benchmarks`` extra installed;
+``python tests/benchmarks/speed.py epoch predict`` runs only these parts. Prints
+Markdown tables of medians and their ratios. Everything is warm but where it says
+"first". The peers have their own best settings: no validation, no output, the same
+batches, optimizer and dtype.
+"""
+
+import statistics
+import sys
+import time
+import warnings
+from functools import partial
+
+import numpy as np
+from sklearn.datasets import load_iris
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.preprocessing import StandardScaler
+
+from skann import MLPKerasClassifier, MLPKerasRegressor
+from skann.datasets import load_california_housing, load_fashion_mnist
+from skann.models import build_mlp
+
+REPEATS = 5
+
+
+def median_time(work, repeats=REPEATS):
+    """Return the median wall time of `work` in seconds."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def california():
+    """Return the 11,610 scaled training rows, float32."""
+    X, y = load_california_housing(return_X_y=True)
+    X, _, y, _ = train_test_split(X, y, random_state=42)
+    X, _, y, _ = train_test_split(X, y, random_state=42)
+    return StandardScaler().fit_transform(X).astype("float32"), y.astype("float32")
+
+
+def table(title, rows):
+    """Print rows of (work, skann seconds, {peer: seconds})."""
+    print(f"\n### {title}\n\n| work | skann | peer | its time | ratio |")
+    print("|---|---|---|---|---|")
+    for work, ours, peers in rows:
+        for peer, theirs in peers.items():
+            ratio = theirs / ours
+            print(
+                f"| {work} | {_show(ours)} | {peer} | {_show(theirs)} | {ratio:.1f} |",
+                flush=True,
+            )
+
+
+def _show(seconds):
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.2f} ms"
+
+
+def skann_epoch(cls, X, y, **params):
+    """Return the time of one epoch more: that of 11 epochs less that of 1, over 10."""
+    model = cls(early_stopping=False, random_state=0, dtype="float32", **params)
+    # Planned long enough that it is compiled, as any fit of this size is.
+    model.set_params(epochs=1, warm_start=True, engine="compiled").fit(
+        X, y, epochs=max(1, 3000 * params["batch_size"] // len(X) + 1)
+    )
+    from skann.training import _program
+
+    few, _program.STEPS_WORTH_COMPILING = _program.STEPS_WORTH_COMPILING, 0
+    try:
+        one = median_time(lambda: model.fit(X, y, epochs=1))
+        more = median_time(lambda: model.fit(X, y, epochs=11))
+    finally:
+        _program.STEPS_WORTH_COMPILING = few
+    return (more - one) / 10
+
+
+def keras_epoch(model, X, y, batch_size):
+    """Return the time of an epoch of ``keras.Model.fit``, traced before."""
+
+    def fit():
+        model.fit(X, y, batch_size=batch_size, epochs=1, verbose=0)
+
+    fit()
+    return median_time(fit, 3)
+
+
+def sklearn_epoch(cls, X, y, **params):
+    """Return the time of an epoch of scikit-learn's MLP."""
+    model = cls(random_state=0, **params)
+    model.partial_fit(X, y, *([np.unique(y)] if cls is MLPClassifier else []))
+    return median_time(lambda: model.partial_fit(X, y), 3)
+
+
+def skorch_epoch(X, y):
+    """Return the time of an epoch of skorch on the network 30, or None without it."""
+    try:
+        import torch
+        from skorch import NeuralNetRegressor
+    except ImportError:
+        return None
+    net = NeuralNetRegressor(
+        torch.nn.Sequential(
+            torch.nn.Linear(8, 30), torch.nn.ReLU(), torch.nn.Linear(30, 1)
+        ),
+        optimizer=torch.optim.Adam,
+        batch_size=32,
+        train_split=None,
+        verbose=0,
+        callbacks__print_log=None,
+        iterator_train__shuffle=True,
+    ).initialize()
+    target = y.reshape(-1, 1)
+    net.fit_loop(X, target, epochs=1)
+    return median_time(lambda: net.fit_loop(X, target, epochs=1), 3)
+
+
+def compiled(sizes, optimizer, loss="mse", metrics=("mae",), **kwargs):
+    """Return a compiled Keras model of these hidden layers."""
+    model = build_mlp(hidden_layer_sizes=sizes, random_state=0, **kwargs)
+    model.compile(loss=loss, optimizer=optimizer, metrics=list(metrics))
+    return model
+
+
+def epochs():
+    """Time one epoch."""
+    X, y = california()
+    rows = []
+    for sizes, more in (
+        ((30,), {}),
+        ((100, 100, 100), {}),
+        ((64, 64), {"dropout": 0.2, "normalization": "batch"}),
+    ):
+        common = {"hidden_layer_sizes": sizes, "batch_size": 32}
+        ours = skann_epoch(
+            MLPKerasRegressor,
+            X,
+            y,
+            normalize_y=False,
+            metrics=["mae"],
+            **common,
+            **more,
+        )
+        model = compiled(sizes, "adam", input_shape=(8,), **more)
+        peers = {"keras fit": keras_epoch(model, X, y, 32)}
+        if not more:
+            peers["scikit-learn MLP"] = sklearn_epoch(MLPRegressor, X, y, **common)
+        if sizes == (30,) and (skorch := skorch_epoch(X, y)):
+            peers["skorch"] = skorch
+        name = "-".join(map(str, sizes)) + (", dropout, batch norm" if more else "")
+        rows.append((f"California, {name}", ours, peers))
+    rows.append(_fashion())
+    table("One epoch, batch 32", [row for row in rows if row])
+
+
+def _fashion():
+    try:
+        (X, y), _ = load_fashion_mnist()
+    except OSError:
+        return None
+    X, y = (X[:55000] / np.float32(255)).reshape(55000, -1), y[:55000]
+    sizes = (300, 100)
+    common = {"hidden_layer_sizes": sizes, "batch_size": 32}
+    ours = skann_epoch(
+        MLPKerasClassifier,
+        X,
+        y,
+        optimizer="sgd",
+        learning_rate=0.01,
+        metrics=["accuracy"],
+        **common,
+    )
+    shape = {"input_shape": (784,), "n_outputs": 10, "output_activation": "softmax"}
+    loss = "sparse_categorical_crossentropy"
+    model = compiled(sizes, "sgd", loss, ("accuracy",), **shape)
+    sgd = {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.01}
+    return (
+        "Fashion-MNIST, 300-100, SGD",
+        ours,
+        {
+            "keras fit": keras_epoch(model, X, y, 32),
+            "scikit-learn MLP": sklearn_epoch(MLPClassifier, X, y, **common, **sgd),
+        },
+    )
+
+
+def predict():
+    """Time predictions of a network 100-100."""
+    X, y = load_california_housing(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    sizes = (100, 100)
+    ours = MLPKerasRegressor(hidden_layer_sizes=sizes, epochs=1).fit(X[:500], y[:500])
+    theirs = MLPRegressor(hidden_layer_sizes=sizes, max_iter=2, early_stopping=True)
+    theirs.fit(X[:500], y[:500])
+    wrapper = _scikeras(X[:500], y[:500], sizes)
+    rows = []
+    for n_rows in (1, 100, 20_000):
+        some = X[:n_rows]
+        repeats = 200 if n_rows < 1000 else 7
+        peers = {
+            "scikit-learn MLP": median_time(partial(theirs.predict, some), repeats)
+        }
+        if n_rows == 20_000:
+            peers["scikeras"] = median_time(
+                partial(wrapper.predict, some, verbose=0), 3
+            )
+        name = f"predict {n_rows} rows"
+        rows.append((name, median_time(partial(ours.predict, some), repeats), peers))
+    table("Predict, network 100-100", rows)
+
+
+def _scikeras(X, y, sizes):
+    from scikeras.wrappers import KerasRegressor
+
+    model = compiled(sizes, "adam", metrics=(), input_shape=(8,))
+    wrapper = KerasRegressor(model=model, verbose=0, epochs=1)
+    return wrapper.initialize(X, y)
+
+
+def setup():
+    """Time what a fit costs beside its training."""
+    X, y = california()
+    times = {}
+    for name, seed, rows, rate in (
+        ("first fit of the architecture", 0, slice(0, 9000), 1e-3),
+        ("second fit: other rows, seed, rate", 1, slice(500, 9777), 3e-3),
+    ):
+        model = MLPKerasRegressor(
+            hidden_layer_sizes=(45, 35),
+            learning_rate=rate,
+            random_state=seed,
+            early_stopping=True,
+            patience=1000,
+            epochs=10,
+        )
+        start = time.perf_counter()
+        model.fit(X[rows], y[rows])
+        whole = time.perf_counter() - start
+        model.set_params(warm_start=True)
+        ten = median_time(lambda model=model, rows=rows: model.fit(X[rows], y[rows]), 3)
+        twenty = median_time(
+            lambda model=model, rows=rows: model.fit(X[rows], y[rows], epochs=20), 3
+        )
+        times[name] = whole - (twenty - ten)
+    print(
+        "\n### Set-up of a fit, over its training time\n\n| fit | seconds |\n|---|---|"
+    )
+    for name, seconds in times.items():
+        print(f"| {name} | {seconds:.2f} |", flush=True)
+
+
+def iris():
+    """Time default fits of a small table."""
+    X, y = load_iris(return_X_y=True)
+    warnings.simplefilter("ignore")  # scikit-learn's: not converged
+
+    def theirs():
+        MLPClassifier(random_state=0).fit(X, y)
+
+    def ours():
+        MLPKerasClassifier(random_state=0).fit(X, y)
+
+    theirs()
+    cold = median_time(ours, 1)
+    sklearn = {"scikit-learn MLP": median_time(theirs)}
+    rows = [("first", cold, sklearn), ("later", median_time(ours), sklearn)]
+    table("Default fit on iris", rows)
+
+
+PARTS = {"iris": iris, "setup": setup, "epoch": epochs, "predict": predict}
+
+if __name__ == "__main__":
+    for part in sys.argv[1:] or PARTS:
+        PARTS[part]()

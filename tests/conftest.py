@@ -1,0 +1,29 @@
+"""What several tests share: real data, and an environment that needs no screen."""
+
+import os
+
+import numpy as np
+import pytest
+
+from skann import datasets
+
+os.environ["MPLBACKEND"] = "Agg"
+
+
+@pytest.fixture(scope="session")
+def california():
+    """X (500, 8) and y (500,): random rows of California Housing, read-only."""
+    X, y = datasets.load_california_housing(return_X_y=True)
+    rows = np.random.default_rng(0).choice(len(X), 500, replace=False)
+    X, y = X[rows], y[rows]
+    X.setflags(write=False)
+    y.setflags(write=False)
+    return X, y
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist():
+    """Fashion-MNIST from this machine; nothing is downloaded for a test."""
+    if datasets._find_fashion_mnist() is None:
+        pytest.skip(datasets._not_found_message())
+    return datasets.load_fashion_mnist()

@@ -1,0 +1,242 @@
+"""What the engine promises of sharing, repeating, threads and ways to run."""
+
+import subprocess
+import sys
+import threading
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import sparse
+from sklearn.datasets import load_diabetes
+from sklearn.preprocessing import scale
+
+from skann import MLPKerasRegressor
+from skann.exceptions import EngineError
+from skann.training._cache import PROGRAMS, fingerprint
+
+SMALL = {"n_hidden": 1, "n_neurons": 12, "epochs": 3, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def data():
+    X, y = load_diabetes(return_X_y=True)
+    return scale(X), y
+
+
+@pytest.fixture
+def xla(monkeypatch):
+    monkeypatch.setattr("skann.training._program.STEPS_WORTH_COMPILING", 0)
+
+
+def programs_made_by(fit):
+    before = len(PROGRAMS)
+    fit()
+    return len(PROGRAMS) - before
+
+
+@pytest.mark.parametrize(
+    "network",
+    [{}, {"metrics": ["mae"]}, {"normalization": "batch", "dropout": 0.1}],
+    ids=str,
+)
+def test_fits_of_one_architecture_share_a_program(data, network):
+    X, y = data
+    first = MLPKerasRegressor(**SMALL, **network)
+    assert programs_made_by(lambda: first.fit(X, y)) <= 1
+    for change in (
+        {"learning_rate": 0.5},
+        {"random_state": 7},
+        {"epochs": 2},
+        {"kernel_initializer": "zeros"},
+    ):
+        other = MLPKerasRegressor(**{**SMALL, **network, **change})
+        assert programs_made_by(lambda other=other: other.fit(X[50:], y[50:])) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dropout": 0.1},
+        {"l2": 0.01},
+        {"n_neurons": 13},
+        {"activation": "tanh"},
+        {"batch_size": 16},
+        {"loss": "mae"},
+        {"loss": "huber", "loss_kwargs": {"delta": 0.123}},
+        {"optimizer_kwargs": {"beta_1": 0.7}},
+        {"metrics": ["mae"]},
+        {"dtype": "float32"},
+    ],
+    ids=str,
+)
+def test_what_changes_the_arithmetic_makes_a_program_of_its_own(data, change):
+    X, y = data
+    MLPKerasRegressor(**SMALL).fit(X, y)
+    other = MLPKerasRegressor(**{**SMALL, "epochs": 1, **change})
+    assert programs_made_by(lambda: other.fit(X, y)) == 1
+
+
+def closing_over(power):
+    def loss(y_true, y_pred):
+        return keras.ops.mean(keras.ops.abs(y_true - y_pred) ** power, axis=-1)
+
+    return loss
+
+
+def test_functions_are_told_apart_by_what_they_close_over():
+    def compiled(power):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", closing_over(power))
+        return fingerprint(model)
+
+    assert compiled(1.5) == compiled(1.5)
+    assert compiled(1.5) != compiled(2.0)
+
+
+def test_layers_are_told_apart_by_the_arrays_they_hold():
+    def adapted(X):
+        layer = keras.layers.Normalization()
+        layer.adapt(X)
+        model = keras.Sequential([keras.Input((2,)), layer, keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        return fingerprint(model)
+
+    X = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
+    assert adapted(X) == adapted(X)
+    assert adapted(X) != adapted(3 * X)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same", "other"])
+def test_two_fits_at_a_time_are_as_good_as_alone(data, xla, same):
+    X, y = data
+    made = [
+        {**SMALL, "dropout": 0.2, "epochs": 20, "random_state": seed}
+        | ({} if same else {"n_neurons": 20 + seed})
+        for seed in range(4)
+    ]
+    alone = [MLPKerasRegressor(**kwargs).fit(X, y) for kwargs in made]
+    together = [MLPKerasRegressor(**kwargs) for kwargs in made]
+    threads = [threading.Thread(target=model.fit, args=(X, y)) for model in together]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(a.predict(X), b.predict(X))
+
+
+REPEAT = """
+import sys
+from sklearn.datasets import load_diabetes
+from sklearn.preprocessing import scale
+from skann import MLPKerasRegressor
+import skann.training._program as program
+program.STEPS_WORTH_COMPILING = int(sys.argv[1])
+X, y = load_diabetes(return_X_y=True)
+model = MLPKerasRegressor(n_neurons=12, dropout=0.2, epochs=3, random_state=0)
+print(model.fit(scale(X), y).predict(scale(X)).tobytes().hex())
+"""
+
+
+@pytest.mark.parametrize("few", ["0", "1000000"], ids=["xla", "graph"])
+def test_a_seed_gives_the_same_bits_in_every_process(few):
+    run = [sys.executable, "-c", REPEAT, few]
+    first, second = (
+        subprocess.run(run, check=True, capture_output=True, text=True).stdout
+        for _ in range(2)
+    )
+    assert first == second
+    assert len(first) > 442 * 16
+
+
+def test_a_seed_gives_the_same_bits_with_the_cache_cold_and_warm(data, xla):
+    X, y = data
+    model = MLPKerasRegressor(**{**SMALL, "n_neurons": 17, "dropout": 0.2})
+    cold = model.fit(X, y).predict(X)
+    np.testing.assert_array_equal(model.fit(X, y).predict(X), cold)
+
+
+def needs_python(y_true, y_pred):
+    error = tf.numpy_function(np.square, [y_true - y_pred], tf.float32)
+    error.set_shape(y_pred.shape)
+    return tf.reduce_mean(tf.square(y_true - y_pred), axis=-1) + 0 * error[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "reason"),
+    [
+        ({"loss": needs_python, "dtype": "float32"}, "XLA cannot compile"),
+        (
+            {"callbacks": [keras.callbacks.TerminateOnNaN()]},
+            "TerminateOnNaN is called every batch",
+        ),
+        ({"model": lambda: eager()}, "run_eagerly=True"),
+    ],
+    ids=["no XLA", "batches", "eager"],
+)
+def test_what_cannot_run_compiled_is_trained_by_keras(
+    data, xla, capsys, kwargs, reason
+):
+    X, y = data
+    plain = {} if "model" in kwargs else SMALL
+    kwargs = {**plain, "epochs": 1, **kwargs}
+    model = MLPKerasRegressor(**kwargs).fit(X, y, verbose=2)
+    assert model.engine_ == "keras"
+    assert reason in capsys.readouterr().out
+    with pytest.raises(EngineError, match=reason):
+        MLPKerasRegressor(**kwargs, engine="compiled").fit(X, y)
+
+
+def eager():
+    model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    return model
+
+
+def test_engine_keras_takes_the_same_steps(data):
+    X, y = data
+    ours = MLPKerasRegressor(**SMALL, dropout=0.2).fit(X, y)
+    theirs = MLPKerasRegressor(**SMALL, dropout=0.2, engine="keras").fit(X, y)
+    assert (ours.engine_, theirs.engine_) == ("compiled", "keras")
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_steps_a_chunk", [1, 3])
+def test_chunks_change_nothing(data, xla, monkeypatch, n_steps_a_chunk):
+    X, y = data
+    model = MLPKerasRegressor(**SMALL, batch_size=20, dtype="float64")
+    PROGRAMS.clear()
+    whole = model.fit(X, y, X_val=X[:99], y_val=y[:99])
+    expected = whole.predict(X), whole.history_
+    monkeypatch.setattr("skann.training._feed._MOST_STEPS", n_steps_a_chunk)
+    PROGRAMS.clear()  # The programs made so far are for longer chunks.
+    chunked = model.fit(X, y, X_val=X[:99], y_val=y[:99])
+    np.testing.assert_allclose(chunked.predict(X), expected[0], rtol=1e-9)
+    for name, values in expected[1].items():
+        np.testing.assert_allclose(chunked.history_[name], values, rtol=1e-6)
+
+
+def test_memory_mapped_rows_are_read_where_they_are(data, tmp_path):
+    X, y = data
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    a = MLPKerasRegressor(**SMALL).fit(mapped, y).predict(mapped)
+    np.testing.assert_array_equal(a, MLPKerasRegressor(**SMALL).fit(X, y).predict(X))
+
+
+def test_sparse_rows_are_never_dense_as_a_whole(monkeypatch):
+    X = sparse.random_array((20_000, 500), density=0.001, format="csr", rng=0)
+    y = np.asarray(X.sum(axis=1)).ravel()
+    largest = []
+    to_dense = sparse.csr_array.toarray
+
+    def watched(self, *args, **kwargs):
+        largest.append(self.shape[0] * self.shape[1])
+        return to_dense(self, *args, **kwargs)
+
+    monkeypatch.setattr(sparse.csr_array, "toarray", watched)
+    model = MLPKerasRegressor(n_hidden=0, epochs=1, random_state=0).fit(X, y)
+    model.predict(X)
+    assert 0 < max(largest) <= 2 * 2**20

@@ -1,0 +1,90 @@
+"""Predictions against ``keras.Model.predict``, one row or many."""
+
+import keras
+import numpy as np
+import pytest
+
+from skann._inference import _ACTIVATIONS, dense_stack, network_outputs
+
+LAYERS = keras.layers
+
+
+def sequential(*layers, shape=(6,)):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input(shape), *layers])
+    for variable in model.variables:  # moving statistics and gains off their defaults
+        if variable.dtype == "float32":
+            variable.assign(variable + keras.random.uniform(variable.shape))
+    return model
+
+
+def with_attention():
+    inputs = keras.Input((6,))
+    gate = LAYERS.Dense(6, activation="softmax")(inputs)
+    return keras.Model(inputs, LAYERS.Dense(2)(LAYERS.Multiply()([inputs, gate])))
+
+
+STACKS = {
+    **{
+        name: lambda name=name: sequential(LAYERS.Dense(5, activation=name))
+        for name in _ACTIVATIONS
+    },
+    "batch norm": lambda: sequential(
+        LAYERS.Dense(5, use_bias=False), LAYERS.BatchNormalization(), LAYERS.Dense(2)
+    ),
+    "layer norm": lambda: sequential(LAYERS.LayerNormalization(), LAYERS.Dense(2)),
+    "dropout": lambda: sequential(LAYERS.Dropout(0.5), LAYERS.Dense(2)),
+    "activation": lambda: sequential(LAYERS.Activation("relu"), LAYERS.Dense(1)),
+    "flatten": lambda: sequential(LAYERS.Flatten(), LAYERS.Dense(2), shape=(3, 4)),
+}
+OTHERS = {
+    "functional": with_attention,
+    "leaky layer": lambda: sequential(LAYERS.Dense(4), LAYERS.LeakyReLU(0.1)),
+    "convolution": lambda: sequential(
+        LAYERS.Conv1D(3, 2), LAYERS.Flatten(), LAYERS.Dense(2), shape=(5, 2)
+    ),
+    "own activation": lambda: sequential(LAYERS.Dense(4, activation=keras.ops.sin)),
+}
+
+
+@pytest.mark.parametrize(
+    "make", [*STACKS.values(), *OTHERS.values()], ids=[*STACKS, *OTHERS]
+)
+def test_equals_keras(make):
+    model = make()
+    X = np.random.default_rng(0).normal(size=(70, *model.input_shape[1:]))
+    before = X.copy()
+    outputs = network_outputs(model, X)
+    np.testing.assert_allclose(
+        outputs, model.predict(X, verbose=0), rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_array_equal(X, before)
+    assert outputs.dtype == np.float64
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_dense_stacks_need_no_tensorflow(name):
+    assert dense_stack(STACKS[name]()) is not None
+
+
+@pytest.mark.parametrize(
+    ("make", "rtol"),
+    # A dense stack is computed in float64, everything else in tensorflow's float32.
+    [(STACKS["batch norm"], 1e-12), *((make, 1e-5) for make in OTHERS.values())],
+)
+def test_a_row_does_not_depend_on_its_neighbours(make, rtol):
+    model = make()
+    X = np.random.default_rng(0).normal(size=(70, *model.input_shape[1:]))
+    together = network_outputs(model, X)
+    alone = np.concatenate([network_outputs(model, X[i : i + 1]) for i in range(70)])
+    np.testing.assert_allclose(alone, together, rtol=rtol, atol=rtol)
+    mixed = network_outputs(model, X[::-1])[::-1]
+    np.testing.assert_allclose(mixed, together, rtol=rtol, atol=rtol)
+
+
+def test_many_rows_go_in_chunks(monkeypatch):
+    model = STACKS["relu"]()
+    X = np.random.default_rng(0).normal(size=(1000, 6))
+    whole = network_outputs(model, X)
+    monkeypatch.setattr("skann._inference._CHUNK_BYTES", 1000)
+    np.testing.assert_allclose(network_outputs(model, X), whole, rtol=1e-12)
