@@ -378,7 +378,7 @@ class BaseMLPKeras(PartParameters):
             return
         what = (
             "The training loss or a weight became infinite or NaN in epoch "
-            f"{keep.diverged_epoch}."
+            f"{keep.diverged_epoch + 1}."
         )
         advice = (
             f"Try a smaller learning_rate (it is {self.learning_rate}), "
@@ -386,7 +386,9 @@ class BaseMLPKeras(PartParameters):
             + (", or normalize_y='auto'." if hasattr(self, "normalize_y") else ".")
         )
         if keep.weights is None:
-            raise DivergenceError(f"{what} No epoch before it ended well. {advice}")
+            raise DivergenceError(
+                f"{what} No epoch of this fit ended well before it. {advice}"
+            )
         warnings.warn(
             f"{what} Training stopped; weights from before it were kept. {advice}",
             DivergenceWarning,

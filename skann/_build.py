@@ -168,6 +168,7 @@ def _maker(build_fn, params, defaults, problem, seed):
         _check_effect(
             NETWORK_PARAMETERS, params, defaults, build_fn, "is a model already"
         )
+        _check_can_be_copied(build_fn)
         return lambda meta, compile_kwargs: _serialisation.copy_model(build_fn)
     build_fn = build_fn or build_mlp
     arguments = _arguments(build_fn, params, defaults, problem, seed)
@@ -179,6 +180,17 @@ def _maker(build_fn, params, defaults, problem, seed):
         return build_fn(**{**protocol, **arguments})
 
     return make
+
+
+def _check_can_be_copied(model):
+    try:
+        _serialisation.serialise(model)
+    except NotImplementedError as error:
+        raise ModelError(
+            f"model={type(model).__name__} is a ready model of a class without "
+            "get_config, so that no fit can train a copy of it. Give a build function "
+            "that returns such a model."
+        ) from error
 
 
 def _arguments(build_fn, params, defaults, problem, seed):

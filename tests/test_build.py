@@ -118,6 +118,23 @@ def test_dicts_of_the_user_are_never_changed():
     assert model.model_kwargs == {"n_extra": 5}
 
 
+class NeedsUnits(keras.Model):
+    """A subclassed model which Keras cannot make again."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.out = keras.layers.Dense(units)
+
+    def call(self, x):
+        return self.out(x)
+
+
+def test_a_ready_model_that_cannot_be_copied_is_refused(data):
+    X, y = data
+    with pytest.raises(ModelError, match=r"NeedsUnits.*Give a build function"):
+        MLPKerasRegressor(NeedsUnits(1)).fit(X, y)
+
+
 @pytest.mark.parametrize("compiled", [True, False])
 def test_a_ready_model_is_copied_with_its_weights(data, compiled):
     X, y = data
