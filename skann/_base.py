@@ -23,7 +23,7 @@ from skann import _callbacks, _persistence, _serialisation
 from skann._build import FIXED_BY_BUILDING, build_model
 from skann._compile import same
 from skann._data import Data, average_of_one, check_fits, check_numeric
-from skann._inference import network_outputs
+from skann._inference import Network
 from skann._parameters import CONSTRAINTS, PartParameters, check_network_parameters
 from skann._randomness import Seeds
 from skann._validation import hold_out, own_validation_set
@@ -274,14 +274,13 @@ class BaseMLPKeras(PartParameters):
         watched += _callbacks.monitors(run.callbacks)
         self._check_monitors(watched, validation is not None)
         own = [] if partial else self._own_callbacks(run)
-        keep = _callbacks.KeepFinite()
         first = self.n_iter_ if goes_on else 0
         with _opened(own):
-            history, self.engine_ = train(
+            trained = train(
                 model,
                 feed,
                 validation,
-                callbacks=[*own, *run.callbacks, keep],
+                callbacks=[*own, *run.callbacks],
                 batch_size=run.batch_size,
                 row_order=self._seeds.row_order if self.shuffle else None,
                 initial_epoch=first,
@@ -290,8 +289,10 @@ class BaseMLPKeras(PartParameters):
                 engine=self.engine,
                 batch_callback=_callbacks.needs_batches(run.callbacks),
             )
-        self._record(history, goes_on)
-        self._report_divergence(keep)
+        self._network = Network(model)
+        self.engine_ = trained.engine
+        self._record(trained.history, goes_on)
+        self._report_divergence(trained)
 
     def _feed(self, data, class_weight=None):
         weight = self._class_weights(class_weight, data)
@@ -373,19 +374,19 @@ class BaseMLPKeras(PartParameters):
         watched = self.history_.get(self.monitor, self.loss_curve_)
         self.best_epoch_ = _best(watched, self.monitor)
 
-    def _report_divergence(self, keep):
-        if keep.diverged_epoch is None:
+    def _report_divergence(self, trained):
+        if trained.diverged_epoch is None:
             return
         what = (
             "The training loss or a weight became infinite or NaN in epoch "
-            f"{keep.diverged_epoch + 1}."
+            f"{trained.diverged_epoch + 1}."
         )
         advice = (
             f"Try a smaller learning_rate (it is {self.learning_rate}), "
             "optimizer_kwargs={'clipnorm': 1.0}, X on one scale (StandardScaler)"
             + (", or normalize_y='auto'." if hasattr(self, "normalize_y") else ".")
         )
-        if keep.weights is None:
+        if not trained.is_finite:
             raise DivergenceError(
                 f"{what} No epoch of this fit ended well before it. {advice}"
             )
@@ -399,7 +400,9 @@ class BaseMLPKeras(PartParameters):
         """Return the network's outputs, of shape (n_samples, n_units), float64."""
         check_is_fitted(self, "model_")
         X = validate_data(self, X, reset=False, **_ACCEPTED)
-        return network_outputs(self.model_, self._check_rows(X))
+        if self._network.model is not self.model_:  # The user has put in another one.
+            self._network = Network(self.model_)
+        return self._network.outputs(self._check_rows(X))
 
     @contextmanager
     def _as_it_was_on_failure(self):
@@ -427,11 +430,13 @@ class BaseMLPKeras(PartParameters):
         state = dict(super().__getstate__())
         if "model_" in state:
             state["model_"] = _persistence.pack(state["model_"], state["_recipe"])
+            del state["_network"]
         return state
 
     def __setstate__(self, state):
         if "model_" in state:
-            state = {**state, "model_": _persistence.unpack(state["model_"])}
+            model = _persistence.unpack(state["model_"])
+            state = {**state, "model_": model, "_network": Network(model)}
         super().__setstate__(state)
 
     def __sklearn_tags__(self):

@@ -16,7 +16,7 @@ from scikeras.wrappers import KerasClassifier, KerasRegressor
 
 from skann import _serialisation
 from skann._compile import canonical_name, loss_of, metrics_of, optimizer_of, same
-from skann._randomness import seeded_globals
+from skann._randomness import fresh_names, seeded_globals
 from skann._targets import TARGETS, asked_of_network
 from skann.exceptions import ModelError
 from skann.models import build_mlp
@@ -151,10 +151,23 @@ def build_model(params, defaults, problem, seed):
 
     # Keras draws from Python's generator for every initializer without a seed, and
     # some networks make their layers only when they are called.
-    with seeded_globals(seed):
-        model = _by_scikeras(compiled, params, defaults, problem)
+    with seeded_globals(seed, tensorflow=not _draws_by_keras_only(params)):
+        try:
+            with fresh_names():
+                model = _by_scikeras(compiled, params, defaults, problem)
+        except ValueError as error:
+            if "unique" not in str(error):
+                raise
+            # It uses layers made before, which have the same names.
+            model = _by_scikeras(compiled, params, defaults, problem)
         _check_shapes(model, problem, build_fn)
     return model
+
+
+def _draws_by_keras_only(params):
+    """Whether nothing but Keras' own code chooses the initial weights."""
+    own = params["model"] in (None, build_mlp)
+    return own and isinstance(params["kernel_initializer"], str)
 
 
 def _maker(build_fn, params, defaults, problem, seed):

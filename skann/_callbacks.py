@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 import os
 import shutil
 import time
@@ -11,9 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from skann.training import weights_of
+from skann.training import EarlyStopping
 
 try:
     import fcntl
@@ -116,49 +116,12 @@ def _only_watches_epochs(callback):
 
 def early_stopping(monitor, patience, min_delta, restore_best_weights):
     """Return Keras' early stopping."""
-    return keras.callbacks.EarlyStopping(
+    return EarlyStopping(
         monitor=monitor,
         patience=patience,
         min_delta=min_delta,
         restore_best_weights=restore_best_weights,
     )
-
-
-class KeepFinite(keras.callbacks.Callback):
-    """Stop a fit whose loss is no longer finite, and keep the last finite weights.
-
-    Attributes
-    ----------
-    diverged_epoch : int or None
-        Number of the epoch whose loss was NaN or infinite.
-    weights : list of ndarray or None
-        Weights after the last epoch that ended well.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.diverged_epoch = None
-        self.weights = None
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Stop at a loss or weights that are not finite; else keep the weights."""
-        weights = weights_of(self.model)
-        if np.isfinite((logs or {}).get("loss", 0.0)) and _all_finite(weights):
-            self.weights = weights
-        else:
-            self.diverged_epoch = epoch
-            self.model.stop_training = True
-
-    def on_train_end(self, logs=None):
-        """Put finite weights back, unless early stopping has done so already."""
-        if self.diverged_epoch is None or self.weights is None:
-            return
-        if not _all_finite(weights_of(self.model)):
-            self.model.set_weights(self.weights)
-
-
-def _all_finite(weights):
-    return all(np.isfinite(w).all() for w in weights if w.dtype.kind == "f")
 
 
 class Checkpoint(keras.callbacks.ModelCheckpoint):
@@ -215,7 +178,7 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
 
     def on_epoch_end(self, epoch, logs=None):
         """Let Keras write, unless the fit is diverging, and publish what it wrote."""
-        if not np.isfinite((logs or {}).get("loss", 0.0)):
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
             return
         try:
             with _no_advice():

@@ -115,9 +115,10 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
     callbacks : list of keras.callbacks.Callback, default=None
         Further Keras callbacks. Each fit runs on copies of them.
     engine : {"auto", "compiled", "keras"}, default="auto"
-        How to train. "compiled" runs Keras' train step in one compiled loop;
-        "keras" is ``keras.Model.fit``; "auto" takes the first where it can. Both do
-        the same steps on the same rows.
+        How to train. "compiled" runs Keras' train step in one compiled loop, or does
+        its arithmetic in NumPy where there is little; "keras" is
+        ``keras.Model.fit``; "auto" takes the first where it can. Both do the same
+        steps on the same rows.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the fitted weights and optimizer state.
     random_state : int, RandomState instance or None, default=None
@@ -149,7 +150,8 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X had string names for all.
     engine_ : {"compiled", "keras"}
-        How the last fit was trained.
+        How the last fit was trained: by skann's own engine, which compiles where the
+        work is worth it, or by ``keras.Model.fit``.
     checkpoint_path_ : str
         File that the checkpoint was written to, where there is one.
     tensorboard_dir_ : str

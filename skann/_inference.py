@@ -9,10 +9,13 @@ import keras
 import numpy as np
 from scipy import sparse, special
 
-from skann.training import Forward, read
+from skann.training import Forward, read, weights_of
 from skann.training._feed import dense_rows
 
+# Bytes of the rows that go through a network at a time: those of the widest layer of a
+# stack stay in the processor's cache.
 _CHUNK_BYTES = 8 * 2**20
+_STACK_BYTES = 2 * 2**20
 
 
 def _relu(z):
@@ -93,7 +96,7 @@ def _activation(layer):
 
 
 def _array(variable):
-    return read(variable).astype(np.float64)
+    return read([variable._value])[0].astype(np.float64)
 
 
 def _flat(layer):
@@ -140,28 +143,63 @@ def dense_stack(model):
     return [_LAYERS[type(layer)](layer) for layer in model.layers]
 
 
-def network_outputs(model, X):
-    """Return the outputs of a model for every row, of shape (n, n_outputs), float64.
+class Network:
+    """A trained model as a function of rows.
+
+    What is made of the model's weights is kept between calls. They are looked at in
+    every call all the same: they are the user's to change.
 
     Parameters
     ----------
     model : keras.Model
         With a single input and a single output.
-    X : ndarray, memmap or CSR matrix of shape (n, ...)
-        Read a chunk at a time.
     """
-    stack = dense_stack(model)
-    run = Forward(model, X.shape[1:]) if stack is None else _Stack(stack)
-    row_bytes = 8 * int(np.prod(X.shape[1:]))
-    size = max(1, _CHUNK_BYTES // max(1, row_bytes))
-    if X.shape[0] <= size:
-        return run(_chunk(X, slice(None), run.dtype))
-    return np.concatenate(
-        [
-            run(_chunk(X, slice(i, i + size), run.dtype))
-            for i in range(0, X.shape[0], size)
-        ]
+
+    def __init__(self, model):
+        self.model = model
+        self._kept = None
+
+    def outputs(self, X):
+        """Return the outputs for every row, of shape (n, n_outputs), float64.
+
+        Parameters
+        ----------
+        X : ndarray, memmap or CSR matrix of shape (n, ...)
+            Read a chunk at a time.
+        """
+        run = self._function(X.shape[1:])
+        n_rows, size = X.shape[0], run.rows_at_a_time
+        if n_rows <= size:
+            return run(_chunk(X, slice(None), run.dtype))
+        chunks = (slice(i, i + size) for i in range(0, n_rows, size))
+        return np.concatenate([run(_chunk(X, rows, run.dtype)) for rows in chunks])
+
+    def _function(self, row_shape):
+        weights = weights_of(self.model)
+        kept = self._kept
+        if kept is None or kept[0] != row_shape or not _same_memory(weights, kept[1]):
+            stack = dense_stack(self.model)
+            if stack is None:
+                run = _Batches(self.model, row_shape)
+            else:
+                run = _Stack(stack, row_shape, weights)
+            kept = self._kept = row_shape, weights, run
+        return kept[2]
+
+
+def _same_memory(arrays, others):
+    """Whether arrays are the same memory, which nobody has written to meanwhile.
+
+    tensorflow gives a variable other memory when it changes it, for as long as an
+    array holds on to what it had.
+    """
+    return len(arrays) == len(others) and all(
+        _address(a) == _address(b) for a, b in zip(arrays, others, strict=True)
     )
+
+
+def _address(array):
+    return array.__array_interface__["data"][0]
 
 
 def _chunk(X, rows, dtype):
@@ -170,13 +208,31 @@ def _chunk(X, rows, dtype):
     return dense_rows(X, rows, dtype)
 
 
+def _rows_of(n_bytes, row_bytes):
+    return max(1, n_bytes // max(1, row_bytes))
+
+
+class _Batches:
+    """A network that runs in tensorflow, as a function of rows."""
+
+    def __init__(self, model, row_shape):
+        self._forward = Forward(model, row_shape)
+        self.dtype = self._forward.dtype
+        self.rows_at_a_time = _rows_of(_CHUNK_BYTES, 8 * int(np.prod(row_shape)))
+
+    def __call__(self, x):
+        return self._forward(x)
+
+
 class _Stack:
     """A dense stack as a function of float64 rows."""
 
     dtype = np.float64
 
-    def __init__(self, layers):
+    def __init__(self, layers, row_shape, weights):
         self._layers = layers
+        widest = max([int(np.prod(row_shape)), *(w.shape[-1] for w in weights)])
+        self.rows_at_a_time = _rows_of(_STACK_BYTES, 8 * widest)
 
     def __call__(self, x):
         for layer in self._layers:

@@ -115,7 +115,7 @@ def check_network_parameters(params):
 
 def _check_known(parameter, value, module):
     try:
-        with seeded_globals(0):  # An initializer draws a seed.
+        with seeded_globals(0, tensorflow=False):  # An initializer draws a seed.
             module.get(value)
     except (ValueError, TypeError):
         known = sorted(

@@ -10,8 +10,8 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import keras
 import numpy as np
+import tensorflow as tf
 
 # No public way leads to tensorflow's global seed and its counter, or to Keras'
 # global seed generator, and both must be put back as they were.
@@ -22,6 +22,9 @@ from sklearn.utils import check_random_state
 from tensorflow.python.eager import context as tf_context
 
 _LOCK = threading.RLock()
+
+# Where Keras counts the names it has given; its source has no constant for it.
+_NUMBERS_OF_NAMES = "object_name_uids"
 _KERAS_GLOBALS = (GLOBAL_SEED_GENERATOR, GLOBAL_RANDOM_SEED)
 
 
@@ -55,8 +58,28 @@ class Seeds:
 
 
 @contextmanager
-def seeded_globals(seed):
-    """Set Python's, NumPy's, tensorflow's and Keras' generators for a block of code."""
+def fresh_names():
+    """Let Keras number layers, "dense", "dense_1", as in a fresh process.
+
+    A network is then the same, names included, whatever was built before it. Besides,
+    tensorflow keeps some 35 KB for every name of a variable that it has not seen yet.
+    """
+    saved = global_state.get_global_attribute(_NUMBERS_OF_NAMES)
+    global_state.set_global_attribute(_NUMBERS_OF_NAMES, None)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(_NUMBERS_OF_NAMES, saved)
+
+
+@contextmanager
+def seeded_globals(seed, tensorflow=True):
+    """Set Python's, NumPy's, tensorflow's and Keras' generators for a block of code.
+
+    tensorflow's is left alone where it is known not to be used: setting it makes
+    tensorflow prepare every traced function anew, some 50 ms for each that is called
+    again.
+    """
     with _LOCK:
         tf_state = vars(tf_context.context())
         saved_python = random.getstate()
@@ -65,7 +88,12 @@ def seeded_globals(seed):
         saved_keras = [
             global_state.get_global_attribute(name) for name in _KERAS_GLOBALS
         ]
-        keras.utils.set_random_seed(seed)
+        if tensorflow:
+            tf.random.set_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        global_state.set_global_attribute(GLOBAL_RANDOM_SEED, seed)
+        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
         try:
             yield
         finally:

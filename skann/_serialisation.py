@@ -8,7 +8,7 @@ import warnings
 import keras
 import numpy as np
 
-from skann._randomness import seeded_globals
+from skann._randomness import fresh_names, seeded_globals
 
 
 def is_serialisable(model):
@@ -55,7 +55,8 @@ def deserialise(config, custom_objects, loss):
     """Return a model made from what `serialise` returned, with initial values."""
     # The configuration comes from a pickle, or from a model in memory: it is as
     # trusted as the code that runs this.
-    with seeded_globals(0):  # The initial values are replaced, and need a seed.
+    # The initial values are replaced, and need a seed.
+    with seeded_globals(0, tensorflow=False), fresh_names():
         model = keras.saving.deserialize_keras_object(
             config, custom_objects=custom_objects, safe_mode=False
         )

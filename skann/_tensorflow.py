@@ -12,6 +12,8 @@ import sys
 import tempfile
 from contextlib import contextmanager
 
+from skann import _disk_cache
+
 _SILENT = "3"
 _CHATTER = (
     "absl::InitializeLog",
@@ -38,6 +40,7 @@ def quiet_import():
     if "OMP_NUM_THREADS" in os.environ:
         share = os.environ["OMP_NUM_THREADS"]
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", share)
+    _disk_cache.turn_on()
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _SILENT)
     if "tensorflow" in sys.modules or level != _SILENT:
         yield

@@ -9,6 +9,9 @@ from skann import datasets
 
 os.environ["MPLBACKEND"] = "Agg"
 
+# They need what they compare with, and are run by themselves.
+collect_ignore = ["benchmarks"]
+
 
 @pytest.fixture(scope="session")
 def california():

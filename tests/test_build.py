@@ -242,3 +242,30 @@ def test_logits_become_probabilities(data):
     labels = np.digitize(y, [90, 150])
     probability = MLPKerasClassifier(logits, epochs=3).fit(X, labels).predict_proba(X)
     np.testing.assert_allclose(probability.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional"])
+def test_layers_made_before_may_have_the_names_of_those_made_in_it(data, kind):
+    X, y = data
+    shared = keras.layers.Dense(4, activation="relu", name="dense")
+
+    def build():
+        own = keras.layers.Dense(1)  # "dense" by itself, too.
+        if kind == "sequential":
+            return keras.Sequential([keras.Input((10,)), shared, own])
+        inputs = keras.Input((10,))
+        return keras.Model(inputs, own(shared(inputs)))
+
+    model = MLPKerasRegressor(build, epochs=2).fit(X, y)
+    assert model.model_.layers[-2] is shared
+
+
+def test_names_of_layers_are_the_same_in_every_fit(data):
+    X, y = data
+
+    def names():
+        model = MLPKerasRegressor(epochs=1, n_hidden=1).fit(X, y)
+        return [layer.name for layer in (model.model_, *model.model_.layers)]
+
+    keras.layers.Dense(1)
+    assert names() == names() == ["sequential", "dense", "dense_1"]

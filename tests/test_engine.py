@@ -16,6 +16,14 @@ from skann import MLPKerasRegressor
 from skann.exceptions import EngineError
 from skann.training._cache import PROGRAMS, fingerprint
 
+# Little work on a plain stack needs no program; a metric makes it no plain one.
+TRACED = {
+    "n_hidden": 1,
+    "n_neurons": 12,
+    "epochs": 3,
+    "random_state": 0,
+    "metrics": "mse",
+}
 SMALL = {"n_hidden": 1, "n_neurons": 12, "epochs": 3, "random_state": 0}
 
 
@@ -43,15 +51,16 @@ def programs_made_by(fit):
 )
 def test_fits_of_one_architecture_share_a_program(data, network):
     X, y = data
-    first = MLPKerasRegressor(**SMALL, **network)
-    assert programs_made_by(lambda: first.fit(X, y)) <= 1
+    first = MLPKerasRegressor(**{**TRACED, **network})
+    PROGRAMS.clear()
+    assert programs_made_by(lambda: first.fit(X, y)) == 1
     for change in (
         {"learning_rate": 0.5},
         {"random_state": 7},
         {"epochs": 2},
         {"kernel_initializer": "zeros"},
     ):
-        other = MLPKerasRegressor(**{**SMALL, **network, **change})
+        other = MLPKerasRegressor(**{**TRACED, **network, **change})
         assert programs_made_by(lambda other=other: other.fit(X[50:], y[50:])) == 0
 
 
@@ -73,9 +82,83 @@ def test_fits_of_one_architecture_share_a_program(data, network):
 )
 def test_what_changes_the_arithmetic_makes_a_program_of_its_own(data, change):
     X, y = data
-    MLPKerasRegressor(**SMALL).fit(X, y)
-    other = MLPKerasRegressor(**{**SMALL, "epochs": 1, **change})
+    PROGRAMS.clear()
+    MLPKerasRegressor(**TRACED).fit(X, y)
+    other = MLPKerasRegressor(**{**TRACED, "epochs": 1, **change})
     assert programs_made_by(lambda: other.fit(X, y)) == 1
+
+
+def test_widths_share_a_program(data, xla):
+    X, y = data
+
+    def fit(n_neurons):
+        return MLPKerasRegressor(**{**SMALL, "n_neurons": n_neurons}).fit(X, y)
+
+    PROGRAMS.clear()
+    assert programs_made_by(lambda: fit(20)) == 1
+    assert programs_made_by(lambda: fit(31)) == 0
+    assert programs_made_by(lambda: fit(33)) == 1
+
+
+WIDE_ENOUGH = {
+    "adam": {},
+    "batch norm": {"normalization": "batch"},
+    "clipping": {"optimizer": "adamw", "optimizer_kwargs": {"global_clipnorm": 0.1}},
+    "averages": {"optimizer_kwargs": {"use_ema": True}},
+    "momentum": {"optimizer": "sgd", "optimizer_kwargs": {"momentum": 0.9}},
+    "penalties": {"l1": 0.001, "l2": 0.01, "optimizer": "rmsprop"},
+    "nadam": {"optimizer": "nadam", "hidden_layer_sizes": (5, 40, 7)},
+    "adamax": {"optimizer": "adamax", "activation": "gelu"},
+    "adagrad": {"optimizer": "adagrad", "activation": "silu"},
+    "lion": {"optimizer": "lion", "activation": ["tanh", "elu"], "n_hidden": 2},
+}
+
+
+@pytest.mark.parametrize("network", WIDE_ENOUGH.values(), ids=WIDE_ENOUGH)
+def test_added_units_change_nothing(data, xla, monkeypatch, network):
+    X, y = data
+    callback = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    more = {"dtype": "float64", "epochs": 4, "early_stopping": True}
+    model = MLPKerasRegressor(**{**SMALL, **more, **network}, callbacks=[callback])
+    wide = model.fit(X, y).predict(X), model.history_, state_of(model)
+    monkeypatch.setattr("skann.training._widths.WIDTHS", ())
+    own = model.fit(X, y).predict(X), model.history_, state_of(model)
+    np.testing.assert_allclose(wide[0], own[0], rtol=1e-9)
+    for name, values in own[1].items():
+        np.testing.assert_allclose(wide[1][name], values, rtol=1e-6)
+    for a, b in zip(wide[2], own[2], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-12)
+
+
+def state_of(model):
+    variables = (*model.model_.variables, *model.model_.optimizer.variables)
+    return [v.numpy() for v in variables]
+
+
+def test_layers_that_zeros_would_change_keep_their_width(data, xla):
+    X, y = data
+    PROGRAMS.clear()
+    for network in ({"activation": "sigmoid"}, {"normalization": "layer"}):
+        for n_neurons in (20, 30):
+            model = MLPKerasRegressor(**{**SMALL, "n_neurons": n_neurons}, **network)
+            assert programs_made_by(lambda model=model: model.fit(X, y)) == 1
+
+
+def test_callbacks_see_and_change_what_is_trained(data, xla):
+    X, y = data
+    seen = []
+
+    class Meddle(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(np.abs(self.model.layers[0].kernel.numpy()).sum())
+            if epoch == 1:
+                self.model.layers[0].kernel.assign(np.zeros((10, 20)))
+                self.model.optimizer.learning_rate = 0.0
+
+    model = MLPKerasRegressor(**{**SMALL, "n_neurons": 20, "epochs": 4})
+    model.fit(X, y, callbacks=[Meddle()])
+    assert seen[0] != seen[1]
+    assert seen[2:] == [0, 0]
 
 
 def closing_over(power):

@@ -106,7 +106,7 @@ def test_diverges_later(early_stopping, engine, tmp_path):
         callbacks=[Explode(epoch=3)],
         engine=engine,
     )
-    with pytest.warns(DivergenceWarning, match=r"epoch 3.*learning_rate"):
+    with pytest.warns(DivergenceWarning, match=r"epoch 4.*learning_rate"):
         model.fit(X, Y)
     assert model.n_iter_ == 4, "it must stop at once"
     assert model.best_epoch_ < 3

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from skann._inference import _ACTIVATIONS, dense_stack, network_outputs
+from skann._inference import _ACTIVATIONS, Network, dense_stack
 
 LAYERS = keras.layers
 
@@ -54,7 +54,7 @@ def test_equals_keras(make):
     model = make()
     X = np.random.default_rng(0).normal(size=(70, *model.input_shape[1:]))
     before = X.copy()
-    outputs = network_outputs(model, X)
+    outputs = Network(model).outputs(X)
     np.testing.assert_allclose(
         outputs, model.predict(X, verbose=0), rtol=1e-4, atol=1e-5
     )
@@ -75,16 +75,41 @@ def test_dense_stacks_need_no_tensorflow(name):
 def test_a_row_does_not_depend_on_its_neighbours(make, rtol):
     model = make()
     X = np.random.default_rng(0).normal(size=(70, *model.input_shape[1:]))
-    together = network_outputs(model, X)
-    alone = np.concatenate([network_outputs(model, X[i : i + 1]) for i in range(70)])
+    together = Network(model).outputs(X)
+    alone = np.concatenate([Network(model).outputs(X[i : i + 1]) for i in range(70)])
     np.testing.assert_allclose(alone, together, rtol=rtol, atol=rtol)
-    mixed = network_outputs(model, X[::-1])[::-1]
+    mixed = Network(model).outputs(X[::-1])[::-1]
     np.testing.assert_allclose(mixed, together, rtol=rtol, atol=rtol)
 
 
 def test_many_rows_go_in_chunks(monkeypatch):
     model = STACKS["relu"]()
     X = np.random.default_rng(0).normal(size=(1000, 6))
-    whole = network_outputs(model, X)
+    whole = Network(model).outputs(X)
     monkeypatch.setattr("skann._inference._CHUNK_BYTES", 1000)
-    np.testing.assert_allclose(network_outputs(model, X), whole, rtol=1e-12)
+    np.testing.assert_allclose(Network(model).outputs(X), whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["relu", "batch norm"])
+def test_changed_weights_are_noticed(name):
+    model = STACKS[name]()
+    model.compile("sgd", "mse")
+    X = np.random.default_rng(0).normal(size=(70, *model.input_shape[1:]))
+    network = Network(model)
+
+    def fitted():
+        model.fit(X, np.ones((70, model.output_shape[-1])), verbose=0)
+
+    def assigned():
+        model.layers[0].kernel.assign(2 * model.layers[0].kernel)
+
+    def set_all():
+        model.set_weights([w + 0.1 for w in model.get_weights()])
+
+    for change in (fitted, assigned, set_all, fitted):
+        before = network.outputs(X)
+        np.testing.assert_array_equal(network.outputs(X), before)
+        change()
+        after = network.outputs(X)
+        assert np.abs(after - before).max() > 1e-6
+        np.testing.assert_array_equal(after, Network(model).outputs(X))

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from skann.training import Feed, prepare, train
+from skann.training._dense import DenseTrainer, is_plain
+from skann.training._stack import Evaluation
 
 N_FEATURES, BATCH = 5, 16
 
@@ -97,10 +99,11 @@ def data(n_rows, weighted, seed=0):
     return [p if p is None else p.astype(keras.config.floatx()) for p in (X, y, weight)]
 
 
-def both(make, n_rows=90, weighted=False, epochs=3, callbacks=list, work=1, **kwargs):
+def both(make, n_rows=90, weighted=False, epochs=3, callbacks=list, target=lambda y: y):
     """Train the same model by Keras and by the engine; return models and histories."""
     X, y, weight = data(n_rows, weighted)
     X_val, y_val, weight_val = data(40, weighted, seed=1)
+    y, y_val = target(y), target(y_val)
     validation = [part for part in (X_val, y_val, weight_val) if part is not None]
     theirs, ours = make(), make()
     theirs(X[:1]), ours(X[:1])
@@ -119,7 +122,7 @@ def both(make, n_rows=90, weighted=False, epochs=3, callbacks=list, work=1, **kw
     dtype = keras.config.floatx()
     feed = Feed(X, y, weight, dtype=dtype)
     prepare(ours, feed)
-    history, engine = train(
+    trained = train(
         ours,
         feed,
         Feed(X_val, y_val, weight_val, dtype=dtype),
@@ -131,8 +134,8 @@ def both(make, n_rows=90, weighted=False, epochs=3, callbacks=list, work=1, **kw
         verbose=0,
         engine="compiled",
     )
-    assert engine == "compiled"
-    return theirs, ours, history
+    assert trained.engine == "compiled"
+    return theirs, ours, trained.history
 
 
 # In float64, where the same arithmetic in another order differs in the last digits.
@@ -216,3 +219,137 @@ def epoch_callbacks():
 def test_equals_keras_with_callbacks_at_epoch_ends(float64, way):
     make = lambda: dense("mse", keras.optimizers.SGD(0.01))  # noqa: E731
     assert_equal(*both(make, epochs=8, callbacks=epoch_callbacks), **EXACT)
+
+
+@pytest.fixture
+def numpy_only(monkeypatch):
+    """Fail where the steps are not those of NumPy."""
+    ran = []
+    epoch = DenseTrainer.epoch
+    monkeypatch.setattr(
+        DenseTrainer, "epoch", lambda self, i: ran.append(i) or epoch(self, i)
+    )
+    yield
+    assert ran
+
+
+def stack(loss, optimizer, n_outputs=1, hidden="relu", out="linear", **dense):
+    layers = [keras.Input((N_FEATURES,))]
+    layers += [keras.layers.Dense(7, activation=hidden, **dense) for _ in range(2)]
+    layers += [keras.layers.Dense(n_outputs, activation=out, **dense)]
+    model = keras.Sequential(layers)
+    model.compile(loss=loss, optimizer=optimizer)
+    return model
+
+
+def classes(n_outputs):
+    """Targets of a classifier, made of those of the regressions."""
+
+    def one_hot(y):
+        return np.eye(n_outputs)[np.digitize(y[:, 0], [-0.3, 0.3])]
+
+    return one_hot
+
+
+TARGETS = {
+    keras.losses.MeanSquaredError: ("linear", 1, lambda y: y),
+    keras.losses.MeanAbsoluteError: ("tanh", 2, lambda y: np.hstack([y, -y])),
+    keras.losses.BinaryCrossentropy: (
+        "sigmoid",
+        2,
+        lambda y: np.hstack([y > 0, y < 0.5]).astype(y.dtype),
+    ),
+    keras.losses.CategoricalCrossentropy: ("softmax", 3, classes(3)),
+    keras.losses.SparseCategoricalCrossentropy: (
+        "softmax",
+        3,
+        lambda y: classes(3)(y).argmax(axis=1, keepdims=True).astype("int32"),
+    ),
+}
+SMALL_OPTIMIZERS = {
+    "adam": lambda: keras.optimizers.Adam(0.01, beta_1=0.8),
+    "sgd": lambda: keras.optimizers.SGD(0.05),
+    "momentum": lambda: keras.optimizers.SGD(0.05, momentum=0.9),
+    "nesterov": lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+}
+
+
+@pytest.mark.parametrize("optimizer", SMALL_OPTIMIZERS.values(), ids=SMALL_OPTIMIZERS)
+@pytest.mark.parametrize("loss", TARGETS, ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+def test_numpy_takes_the_steps_of_keras(float64, numpy_only, loss, optimizer, weighted):
+    out, n_outputs, target = TARGETS[loss]
+
+    def model():
+        return stack(loss(dtype="float64"), optimizer(), n_outputs, out=out)
+
+    assert_equal(*both(model, weighted=weighted, target=target), **EXACT)
+
+
+@pytest.mark.parametrize("loss", TARGETS, ids=lambda loss: loss.__name__)
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+def test_numpy_evaluates_as_keras(float64, xla, monkeypatch, loss, weighted):
+    out, n_outputs, target = TARGETS[loss]
+    ran = []
+    logs = Evaluation.logs
+    monkeypatch.setattr(
+        Evaluation, "logs", lambda self, w: ran.append(1) or logs(self, w)
+    )
+
+    def model():
+        return stack(loss(dtype="float64"), "sgd", n_outputs, out=out)
+
+    assert_equal(*both(model, weighted=weighted, target=target), **EXACT)
+    assert ran
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize(
+    "dense",
+    [
+        {"kernel_regularizer": keras.regularizers.L1L2(0.01, 0.02)},
+        {"kernel_regularizer": keras.regularizers.L2(0.02)},
+        {"use_bias": False},
+    ],
+    ids=["l1 and l2", "l2", "no bias"],
+)
+def test_numpy_takes_the_steps_of_keras_with(float64, numpy_only, activation, dense):
+    def model():
+        loss = keras.losses.MeanSquaredError(dtype="float64")
+        return stack(loss, "adam", hidden=activation, out=activation, **dense)
+
+    assert_equal(*both(model, callbacks=epoch_callbacks, epochs=5), **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("model", "compiled_with"),
+    [
+        (dense, {"optimizer": keras.optimizers.Adam(clipnorm=1.0)}),
+        (dense, {"optimizer": keras.optimizers.RMSprop()}),
+        (dense, {"loss": keras.losses.Huber(dtype="float64")}),
+        (dense, {"loss": keras.losses.MeanSquaredError(reduction="sum")}),
+        (dense, {"metrics": ["mae"]}),
+        (dense, {"loss_weights": [0.5]}),
+        (batch_norm, {}),
+        (functional, {}),
+        (subclassed, {}),
+    ],
+    ids=[
+        "clipping",
+        "optimizer",
+        "loss",
+        "reduction",
+        "metrics",
+        "loss weights",
+        "layers",
+        "wiring",
+        "subclass",
+    ],
+)
+def test_what_numpy_does_not_know_is_left_to_tensorflow(float64, model, compiled_with):
+    plain = {
+        "loss": keras.losses.MeanSquaredError(dtype="float64"),
+        "optimizer": keras.optimizers.Adam(),
+    }
+    assert is_plain(dense(**plain), (N_FEATURES,))
+    assert not is_plain(model(**{**plain, **compiled_with}), (N_FEATURES,))

@@ -1,6 +1,7 @@
 """The engine: trains a compiled Keras model on arrays. It knows no estimator."""
 
 from skann.training._feed import Feed
+from skann.training._guard import EarlyStopping
 from skann.training._loop import train
 from skann.training._program import (
     STEPS_WORTH_COMPILING,
@@ -13,6 +14,7 @@ from skann.training._program import (
 
 __all__ = [
     "STEPS_WORTH_COMPILING",
+    "EarlyStopping",
     "Feed",
     "Forward",
     "input_dtype",

@@ -5,7 +5,8 @@ import itertools
 import json
 import threading
 import types
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -67,33 +68,101 @@ class _Entry:
 
 PROGRAMS = ProgramCache()
 
-# Numbers for code, classes and modules, which can be told apart only by identity. They
-# are kept alive here, so that no later one takes their place in memory and number.
-_IDENTITIES = {}
 _COUNTER = itertools.count()
 
 
-def _identity(thing):
-    kept = _IDENTITIES.get(id(thing))
-    if kept is None:
-        kept = _IDENTITIES[id(thing)] = (next(_COUNTER), thing)
-    return kept[0]
+@dataclass(frozen=True)
+class _Individual:
+    """What can be told apart only by identity: code, a class or a module.
+
+    Its number is its own in this process, its description the same in others. The thing
+    itself is kept alive, so that no later one takes its place in memory and number.
+    """
+
+    number: int
+    description: str
+    thing: object = None
+
+
+_INDIVIDUALS = {}
+
+
+def _identity(thing, description):
+    if id(thing) not in _INDIVIDUALS:
+        _INDIVIDUALS[id(thing)] = _Individual(next(_COUNTER), description, thing)
+    return _INDIVIDUALS[id(thing)]
 
 
 def _like_nothing_else():
     """Describe what cannot be described: no program is shared then."""
-    return ["unique", next(_COUNTER)]
+    return _Individual(next(_COUNTER), "unique")
 
 
-def fingerprint(model):
+# How often a program of the same description was made in this process.
+_MADE = Counter()
+
+
+def first_number(model, *how):
+    """Return where the numbers in the names of a program's functions are to start.
+
+    The same in every process, for the first program of a description; never the same
+    twice in a process.
+    """
+    text = json.dumps([_parts(model), how], default=_described, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    _MADE[digest] += 1
+    digest = hashlib.sha256(f"{digest} {_MADE[digest]}".encode()).hexdigest()
+    # Room for a million names, far from the numbers that tensorflow counts up from 0.
+    return 2**61 + (int(digest[:10], 16) << 20)
+
+
+def _described(thing):
+    return thing.description if isinstance(thing, _Individual) else _plain(thing)
+
+
+def fingerprint(model, units=None):
     """Return a text that is equal for models which train by the same program.
+
+    With `units`, which ``shared_units`` returned, it is that of the widened model.
 
     It holds the configuration of every layer, of the loss, the metrics and the
     optimizer, and the shapes of all variables. It leaves out what is an argument of
     the program: the variables' values, so initial weights, seeds and a constant
     learning rate.
     """
-    parts = {
+    parts = _parts(model)
+    if units is not None:
+        parts = _without_widths(parts, model, units)
+    text = json.dumps(parts, default=_plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_widths(parts, model, units):
+    """Put widened layers in the place of a stack's own."""
+    wide = {id(model.layers[i]): width for i, width in units.items()}
+    layers = [
+        [*described[:3], {**described[3], "units": wide[id(layer)]}, *described[4:]]
+        if id(layer) in wide
+        else described
+        for layer, described in zip(
+            model._flatten_layers(), parts["layers"], strict=True
+        )
+    ]
+    # The shapes of all variables follow from the layers and the input's.
+    kinds = [kind[1:] for kind in parts["variables"]]
+    optimizer = parts["optimizer"][:2]
+    shape = model.input_shape
+    return parts | {
+        "layers": layers,
+        "variables": kinds,
+        "optimizer": optimizer,
+        "input": shape,
+        "is": "widened",
+    }
+
+
+def _parts(model):
+    return {
         "layers": [_layer(layer) for layer in model._flatten_layers()],
         "variables": [
             (tuple(v.shape), str(v.dtype), v.trainable)
@@ -102,8 +171,6 @@ def fingerprint(model):
         "optimizer": _optimizer(getattr(model, "optimizer", None)),
         "compile": _compiled_parts(model) if model.compiled else None,
     }
-    text = json.dumps(parts, default=_plain, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _layer(layer):
@@ -167,11 +234,13 @@ def _optimizer(optimizer):
 
 
 def _compiled_parts(model):
+    given = dict(model._compile_config.config) if model._compile_config else {}
+    given.pop("optimizer", None)  # It is described by itself.
     return {
         "loss": _loss(model.loss),
         # Keras' container of metrics has no configuration; what it was made of has.
         "metrics": [m for m in model.metrics if type(m).__name__ != "CompileMetrics"],
-        "config": model._compile_config.config if model._compile_config else None,
+        "config": given,
         "train_step": _plain(model.train_step),
         "test_step": _plain(model.test_step),
     }
@@ -187,6 +256,8 @@ def _loss(loss):
 
 def _plain(thing):
     """Describe what JSON does not take."""
+    if isinstance(thing, _Individual):
+        return thing.number
     if isinstance(thing, (np.generic, np.ndarray)):
         return thing.tolist()
     if isinstance(thing, types.MethodType):
@@ -194,7 +265,8 @@ def _plain(thing):
     if isinstance(thing, types.FunctionType):
         return _function(thing)
     if isinstance(thing, type):
-        return [thing.__module__, thing.__qualname__, _identity(thing)]
+        name = [thing.__module__, thing.__qualname__]
+        return [*name, _identity(thing, ".".join(name))]
     if hasattr(thing, "get_config"):
         try:
             config = dict(thing.get_config())
@@ -205,8 +277,8 @@ def _plain(thing):
         return [_plain(type(thing)), config]
     if isinstance(thing, (set, frozenset)):
         return sorted(map(str, thing))
-    if isinstance(thing, types.ModuleType | types.CodeType):
-        return _identity(thing)
+    if isinstance(thing, types.ModuleType):
+        return _identity(thing, thing.__name__)
     return _like_nothing_else()
 
 
@@ -225,8 +297,14 @@ def _function(function):
     """
     closure = [_contents(cell) for cell in function.__closure__ or ()]
     return [
-        _identity(function.__code__),
-        _identity(function.__globals__),
+        _identity(function.__code__, _source(function.__code__)),
+        _identity(function.__globals__, str(function.__globals__.get("__name__"))),
         list(function.__defaults__ or ()),
         closure,
     ]
+
+
+def _source(code):
+    """Describe code by what it does and where it stands."""
+    parts = (code.co_code, code.co_names, code.co_filename, code.co_firstlineno)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -3,10 +3,11 @@
 import numpy as np
 from scipy import sparse
 
-# Rows are handed over some megabytes at a time: enough that a chunk's overhead is
-# small beside its arithmetic, and little enough to stay in the processor's cache.
-_CHUNK_BYTES = 4 * 2**20
-_MOST_STEPS = 512
+# Rows are handed over some megabytes at a time: enough steps that a chunk's overhead is
+# small beside its arithmetic, and little enough that padding a chunk costs nothing.
+_CHUNK_BYTES = 2 * 2**20
+_ENOUGH_STEPS, _MOST_STEPS = 32, 512
+_MOST_BYTES = 8 * 2**20
 
 
 class Feed:
@@ -56,9 +57,9 @@ class Feed:
     def steps_per_chunk(self, batch_size):
         """Return how many batches of these rows make a chunk."""
         row_bytes = self.dtype.itemsize * int(np.prod(self.row_shape))
-        return int(
-            np.clip(_CHUNK_BYTES // max(1, batch_size * row_bytes), 1, _MOST_STEPS)
-        )
+        step_bytes = max(1, batch_size * row_bytes)
+        enough = min(_ENOUGH_STEPS, _MOST_BYTES // step_bytes)
+        return min(max(_CHUNK_BYTES // step_bytes, enough, 1), _MOST_STEPS)
 
 
 def dense_rows(X, rows, dtype):

@@ -1,10 +1,35 @@
 """Epochs, Keras callbacks and history. Nothing of tensorflow is known here."""
 
+from dataclasses import dataclass
+
 import keras
 
 from skann.exceptions import EngineError
+from skann.training._dense import DenseTrainer, is_plain
 from skann.training._fallback import in_order, train_by_keras
-from skann.training._program import NotCompilable, Trainer
+from skann.training._guard import KeepFinite, ReadsWeights
+from skann.training._program import NotCompilable, Trainer, compiling_pays
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What became of a fit.
+
+    Attributes
+    ----------
+    history : dict of list of float
+    engine : {"compiled", "keras"}
+    diverged_epoch : int or None
+        Number of the epoch, from 0, whose loss was NaN or infinite.
+    is_finite : bool
+        Whether the model has finite weights; it has not where the first epoch
+        diverged.
+    """
+
+    history: dict
+    engine: str
+    diverged_epoch: int | None
+    is_finite: bool
 
 
 def train(
@@ -43,8 +68,7 @@ def train(
 
     Returns
     -------
-    history : dict of list of float
-    engine : {"compiled", "keras"}
+    Trained
 
     Raises
     ------
@@ -52,14 +76,16 @@ def train(
         If ``engine="compiled"`` and this cannot run compiled.
     """
     arguments = (model, feed, validation, batch_size, row_order or in_order)
-    trainer = None
+    when = (initial_epoch, epochs, verbose)
+    guard, trainer = KeepFinite(), None
     if engine != "keras":
         try:
             if batch_callback is not None:
                 raise NotCompilable(
                     f"the callback {batch_callback} is called every batch"
                 )
-            trainer = Trainer(*arguments, n_epochs=epochs - initial_epoch)
+            watched = not all(isinstance(c, ReadsWeights) for c in callbacks)
+            trainer = _trainer(*arguments, epochs - initial_epoch, watched)
         except NotCompilable as reason:
             if engine == "compiled":
                 raise EngineError(
@@ -69,14 +95,29 @@ def train(
             if verbose:
                 print(f"skann: training by keras.Model.fit, because {reason}.")
     if trainer is None:
-        when = (callbacks, initial_epoch, epochs, verbose)
-        return train_by_keras(*arguments, *when), "keras"
-    return run_epochs(trainer, callbacks, initial_epoch, epochs, verbose), "compiled"
+        history = train_by_keras(*arguments, [*callbacks, guard], *when)
+    else:
+        history = run_epochs(trainer, [*callbacks, guard], *when)
+    ran = "keras" if trainer is None else "compiled"
+    is_finite = guard.diverged_epoch is None or guard.weights is not None
+    return Trained(history, ran, guard.diverged_epoch, is_finite)
+
+
+def _trainer(model, feed, validation, batch_size, row_order, n_epochs, watched):
+    """Return what trains the model: work and model decide, never a clock."""
+    arguments = (model, feed, validation, batch_size, row_order)
+    n_steps = n_epochs * -(-len(feed) // batch_size)
+    if not compiling_pays(n_steps) and is_plain(model, feed.row_shape):
+        return DenseTrainer(*arguments, watched)
+    return Trainer(*arguments, n_steps, watched)
 
 
 def run_epochs(trainer, callbacks, initial_epoch, epochs, verbose):
     """Run epochs and call the callbacks around each, as Keras does."""
     model = trainer.model
+    for callback in callbacks:
+        if isinstance(callback, ReadsWeights):
+            callback.read_from(trainer.weights)
     callbacks = keras.callbacks.CallbackList(
         callbacks,
         add_history=True,

@@ -1,17 +1,17 @@
 """How fast: skann and its peers on the same work, side by side in one run.
 
-Run as ``python tests/benchmarks/speed.py`` with the ``benchmarks`` extra installed;
-``python tests/benchmarks/speed.py epoch predict`` runs only these parts. Prints
-Markdown tables of medians and their ratios. Everything is warm but where it says
-"first". The peers have their own best settings: no validation, no output, the same
-batches, optimizer and dtype.
+Tables of medians and their ratios. Everything is warm but where it says "first". The
+peers have their own best settings: no validation, no output, the same batches,
+optimizer and dtype.
 """
 
 import statistics
+import subprocess
 import sys
 import time
 import warnings
 from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 from sklearn.datasets import load_iris
@@ -92,17 +92,29 @@ def keras_epoch(model, X, y, batch_size):
 def sklearn_epoch(cls, X, y, **params):
     """Return the time of an epoch of scikit-learn's MLP."""
     model = cls(random_state=0, **params)
-    model.partial_fit(X, y, *([np.unique(y)] if cls is MLPClassifier else []))
+    classes = {"classes": np.unique(y)} if cls is MLPClassifier else {}
+    model.partial_fit(X, y, **classes)
     return median_time(lambda: model.partial_fit(X, y), 3)
 
 
-def skorch_epoch(X, y):
-    """Return the time of an epoch of skorch on the network 30, or None without it."""
-    try:
-        import torch
-        from skorch import NeuralNetRegressor
-    except ImportError:
+def skorch_epoch():
+    """Return the time of an epoch of skorch on the network 30, or None without it.
+
+    In a process of its own, for some builds of torch and tensorflow do not get along
+    in one.
+    """
+    if find_spec("skorch") is None or find_spec("torch") is None:
         return None
+    run = [sys.executable, __file__]
+    return float(subprocess.run(run, check=True, capture_output=True).stdout)
+
+
+def skorch():
+    """Print the time of an epoch of skorch on the network 30."""
+    import torch
+    from skorch import NeuralNetRegressor
+
+    X, y = california()
     net = NeuralNetRegressor(
         torch.nn.Sequential(
             torch.nn.Linear(8, 30), torch.nn.ReLU(), torch.nn.Linear(30, 1)
@@ -116,7 +128,7 @@ def skorch_epoch(X, y):
     ).initialize()
     target = y.reshape(-1, 1)
     net.fit_loop(X, target, epochs=1)
-    return median_time(lambda: net.fit_loop(X, target, epochs=1), 3)
+    print(median_time(lambda: net.fit_loop(X, target, epochs=1), 3))
 
 
 def compiled(sizes, optimizer, loss="mse", metrics=("mae",), **kwargs):
@@ -149,8 +161,8 @@ def epochs():
         peers = {"keras fit": keras_epoch(model, X, y, 32)}
         if not more:
             peers["scikit-learn MLP"] = sklearn_epoch(MLPRegressor, X, y, **common)
-        if sizes == (30,) and (skorch := skorch_epoch(X, y)):
-            peers["skorch"] = skorch
+        if sizes == (30,) and (seconds := skorch_epoch()):
+            peers["skorch"] = seconds
         name = "-".join(map(str, sizes)) + (", dropout, batch norm" if more else "")
         rows.append((f"California, {name}", ours, peers))
     rows.append(_fashion())
@@ -221,38 +233,6 @@ def _scikeras(X, y, sizes):
     return wrapper.initialize(X, y)
 
 
-def setup():
-    """Time what a fit costs beside its training."""
-    X, y = california()
-    times = {}
-    for name, seed, rows, rate in (
-        ("first fit of the architecture", 0, slice(0, 9000), 1e-3),
-        ("second fit: other rows, seed, rate", 1, slice(500, 9777), 3e-3),
-    ):
-        model = MLPKerasRegressor(
-            hidden_layer_sizes=(45, 35),
-            learning_rate=rate,
-            random_state=seed,
-            early_stopping=True,
-            patience=1000,
-            epochs=10,
-        )
-        start = time.perf_counter()
-        model.fit(X[rows], y[rows])
-        whole = time.perf_counter() - start
-        model.set_params(warm_start=True)
-        ten = median_time(lambda model=model, rows=rows: model.fit(X[rows], y[rows]), 3)
-        twenty = median_time(
-            lambda model=model, rows=rows: model.fit(X[rows], y[rows], epochs=20), 3
-        )
-        times[name] = whole - (twenty - ten)
-    print(
-        "\n### Set-up of a fit, over its training time\n\n| fit | seconds |\n|---|---|"
-    )
-    for name, seconds in times.items():
-        print(f"| {name} | {seconds:.2f} |", flush=True)
-
-
 def iris():
     """Time default fits of a small table."""
     X, y = load_iris(return_X_y=True)
@@ -271,8 +251,5 @@ def iris():
     table("Default fit on iris", rows)
 
 
-PARTS = {"iris": iris, "setup": setup, "epoch": epochs, "predict": predict}
-
 if __name__ == "__main__":
-    for part in sys.argv[1:] or PARTS:
-        PARTS[part]()
+    skorch()

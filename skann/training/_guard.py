@@ -1,0 +1,81 @@
+"""Callbacks of the engine's own, which need no model to look at."""
+
+import keras
+import numpy as np
+
+from skann.training._program import weights_of
+
+
+class ReadsWeights(keras.callbacks.Callback):
+    """A callback that is told the weights, so that no model need have them."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._read = None
+
+    def read_from(self, current_weights):
+        """Take a function that returns the weights as they are at an epoch's end."""
+        self._read = current_weights
+
+    def current_weights(self):
+        """Return the weights as they are now."""
+        return weights_of(self._model) if self._read is None else self._read()
+
+
+class EarlyStopping(ReadsWeights, keras.callbacks.EarlyStopping):
+    """Keras' early stopping, on the weights that it is told."""
+
+    @property
+    def model(self):
+        """The model, with ``get_weights`` from where they are."""
+        return _Lent(self._model, self.current_weights)
+
+
+class _Lent:
+    """A model whose weights are read elsewhere."""
+
+    def __init__(self, model, get_weights):
+        vars(self).update(_model=model, get_weights=get_weights)
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def __setattr__(self, name, value):
+        setattr(self._model, name, value)
+
+
+class KeepFinite(ReadsWeights):
+    """Stop a fit whose loss is no longer finite, and keep the last finite weights.
+
+    Attributes
+    ----------
+    diverged_epoch : int or None
+        Number of the epoch, from 0, whose loss was NaN or infinite.
+    weights : list of ndarray or None
+        Weights after the last epoch that ended well.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.diverged_epoch = None
+        self.weights = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stop at a loss or weights that are not finite; else keep the weights."""
+        weights = self.current_weights()
+        if np.isfinite((logs or {}).get("loss", 0.0)) and _all_finite(weights):
+            self.weights = weights
+        else:
+            self.diverged_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        """Put finite weights back, unless early stopping has done so already."""
+        if self.diverged_epoch is None or self.weights is None:
+            return
+        if not _all_finite(weights_of(self.model)):
+            self.model.set_weights(self.weights)
+
+
+def _all_finite(weights):
+    return all(np.isfinite(w).all() for w in weights if w.dtype.kind == "f")

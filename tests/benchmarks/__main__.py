@@ -1,0 +1,23 @@
+"""Measure time and memory: ``python tests/benchmarks``, with the extra ``benchmarks``.
+
+``python tests/benchmarks epoch predict`` runs only these parts. Prints Markdown.
+"""
+
+import sys
+
+import limits
+import speed
+
+PARTS = {
+    "epoch": speed.epochs,
+    "predict": speed.predict,
+    "iris": speed.iris,
+    "setup": limits.setup,
+    "memory": limits.memory,
+    "mapped": limits.mapped,
+    "growth": limits.growth,
+}
+
+if __name__ == "__main__":
+    for part in sys.argv[1:] or PARTS:
+        PARTS[part]()
