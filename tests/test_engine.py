@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import sparse
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_diabetes, load_digits
 from sklearn.preprocessing import scale
 
-from skann import MLPKerasRegressor
+from skann import MLPKerasClassifier, MLPKerasRegressor
 from skann.exceptions import EngineError
 from skann.training._cache import PROGRAMS, fingerprint
 
@@ -212,9 +212,9 @@ def test_two_fits_at_a_time_are_as_good_as_alone(data, xla, same):
 
 REPEAT = """
 import sys
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_diabetes, load_digits
 from sklearn.preprocessing import scale
-from skann import MLPKerasRegressor
+from skann import MLPKerasClassifier, MLPKerasRegressor
 import skann.training._program as program
 program.STEPS_WORTH_COMPILING = int(sys.argv[1])
 X, y = load_diabetes(return_X_y=True)
@@ -323,3 +323,38 @@ def test_sparse_rows_are_never_dense_as_a_whole(monkeypatch):
     model = MLPKerasRegressor(n_hidden=0, epochs=1, random_state=0).fit(X, y)
     model.predict(X)
     assert 0 < max(largest) <= 2 * 2**20
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_runs_compiled(data, xla, dtype):
+    X, y = data
+    model = MLPKerasRegressor(
+        dtype=dtype, n_neurons=20, dropout=0.1, epochs=30, random_state=0
+    )
+    model.fit(X, y)
+    assert model.engine_ == "compiled"
+    assert model.score(X, y) > 0.3
+    assert model.model_.layers[0].compute_dtype == dtype.removeprefix("mixed_")
+
+
+def convolutional(input_shape):
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            layers.Reshape((*input_shape, 1)),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.SpatialDropout2D(0.1),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+def test_convolutions_over_images_run_compiled(xla):
+    digits = load_digits()
+    model = MLPKerasClassifier(convolutional, epochs=15, random_state=0)
+    model.fit(digits.images[:600], digits.target[:600])
+    assert model.engine_ == "compiled"
+    assert model.score(digits.images[600:900], digits.target[600:900]) > 0.8
