@@ -1,16 +1,11 @@
 """The engine: trains a compiled Keras model on arrays. It knows no estimator."""
 
 from skann.training._feed import Feed
+from skann.training._forward import Forward
 from skann.training._guard import EarlyStopping
 from skann.training._loop import train
-from skann.training._program import (
-    STEPS_WORTH_COMPILING,
-    Forward,
-    input_dtype,
-    prepare,
-    read,
-    weights_of,
-)
+from skann.training._program import STEPS_WORTH_COMPILING, prepare
+from skann.training._variables import input_dtype, read, weights_of
 
 __all__ = [
     "STEPS_WORTH_COMPILING",

@@ -16,8 +16,8 @@ import math
 import keras
 import numpy as np
 
-from skann.training._program import read
 from skann.training._stack import Stack, as_logs, cast, has, is_known, views
+from skann.training._variables import read
 
 _OPTIMIZER_SETTINGS = {
     "amsgrad": False,

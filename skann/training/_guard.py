@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from skann.training._program import weights_of
+from skann.training._variables import weights_of
 
 
 class ReadsWeights(keras.callbacks.Callback):

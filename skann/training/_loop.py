@@ -8,7 +8,8 @@ from skann.exceptions import EngineError
 from skann.training._dense import DenseTrainer, is_plain
 from skann.training._fallback import in_order, train_by_keras
 from skann.training._guard import KeepFinite, ReadsWeights
-from skann.training._program import NotCompilable, Trainer, compiling_pays
+from skann.training._program import NotCompilable, compiling_pays
+from skann.training._trainer import Trainer
 
 
 @dataclass(frozen=True)

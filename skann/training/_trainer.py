@@ -1,0 +1,150 @@
+"""A model, its feeds and the programs that train it, an epoch a call."""
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+
+from skann.training._program import check_compilable, compiling_pays, program_for
+from skann.training._stack import Evaluation, is_known
+from skann.training._variables import ProgramVariables
+from skann.training._widths import shared_units
+
+
+class Trainer:
+    """Trains one model on a feed, an epoch a call.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled; its variables are created by ``prepare``.
+    feed, validation : Feed or None
+    batch_size : int
+    row_order : callable of (epoch, n_rows)
+    n_steps : int
+        Steps that are planned, which decide whether compiling pays.
+    watched : bool
+        Whether callbacks may look at the model, or change it, between epochs. If not,
+        its variables may have their values at the end only.
+
+    Raises
+    ------
+    NotCompilable
+        With the reason.
+    """
+
+    def __init__(
+        self, model, feed, validation, batch_size, row_order, n_steps, watched
+    ):
+        check_compilable(model)
+        self.model = model
+        self.feed = feed
+        self.validation = validation
+        self.row_order = row_order
+        self.steps = -(-len(feed) // batch_size)
+        self._watched = watched
+        self._variables = ProgramVariables(model)
+        self._train = self._phase(feed, batch_size, "train", n_steps)
+        # The loss of a plain stack needs no program of its own.
+        self._evaluation = None
+        if validation is not None and is_known(model, feed.row_shape, dropout=True):
+            self._evaluation = Evaluation(model, validation)
+        with _meanwhile(self._train.compile, self._train.needs_compiling):
+            if validation is not None and self._evaluation is None:
+                self._test = self._phase(validation, batch_size, "test", n_steps)
+                if self._test.needs_compiling:
+                    self._test.compile()
+
+    def _phase(self, feed, batch_size, mode, n_steps):
+        pays = compiling_pays(n_steps)
+        units = shared_units(self.model, n_steps) if pays else None
+        how = (batch_size, mode, pays and len(feed) >= batch_size)
+        program = program_for(self.model, units, feed, *how)
+        self._variables.take_shapes(program.shapes)
+        return Phase(feed, batch_size, program, self._variables.values)
+
+    def epoch(self, epoch):
+        """Train for one epoch and return its logs (dict of float)."""
+        if self._watched:
+            self._variables.pull()
+        logs = self._train.run(self.row_order(epoch, len(self.feed)))
+        if self._watched:
+            self._variables.publish()
+        return logs
+
+    def validate(self):
+        """Evaluate on the validation rows and return the logs (dict of float)."""
+        if self._evaluation is not None:
+            return self._evaluation.logs(self.weights())
+        return self._test.run(np.arange(len(self.validation)))
+
+    def weights(self):
+        """Return the values of the model's weights, as they are now."""
+        return self._variables.weights()
+
+    def finish(self):
+        """Give the model its variables, averaged weights as Keras' fit does."""
+        self._variables.publish()
+        if isinstance(self.model.optimizer, keras.optimizers.Optimizer):
+            self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
+
+
+@contextlib.contextmanager
+def _meanwhile(work, needed):
+    """Do something in another thread while the block runs, if it is needed.
+
+    tensorflow compiles without Python's lock: one program while the other is traced.
+    """
+    if not needed:
+        yield
+        return
+    with ThreadPoolExecutor(1) as elsewhere:
+        doing = elsewhere.submit(work)
+        yield
+        doing.result()
+
+
+class Phase:
+    """One pass of a model's program over a feed."""
+
+    def __init__(self, feed, batch_size, program, variables):
+        self.feed = feed
+        self.batch_size = batch_size
+        self.program = program
+        self._variables = variables
+        self._handles = [variable.handle for variable in variables]
+        self.rows_per_chunk = batch_size * feed.steps_per_chunk(batch_size)
+
+    @property
+    def needs_compiling(self):
+        """Whether the program is one of XLA's, not compiled yet."""
+        return self.program.is_xla and not self.program.is_compiled
+
+    def compile(self):
+        """Have the program compiled."""
+        self.program.compile(self._variables)
+
+    def run(self, order):
+        """Run over the feed's rows in this order and return the last logs."""
+        end = len(order)
+        if self.program.is_xla:
+            end -= end % self.batch_size
+        logs = {}
+        for start in range(0, end, self.rows_per_chunk):
+            chunk = order[start : min(start + self.rows_per_chunk, end)]
+            data = self.feed.take(chunk)
+            if self.program.is_xla:
+                data = [self._padded(part) for part in data]
+            steps = -(-len(chunk) // self.batch_size)
+            logs = self.program.loop(self._handles, data, steps, start == 0)
+        if end < len(order):
+            logs = self.program.step(self._handles, self.feed.take(order[end:]))
+        return {name: float(value) for name, value in logs.items()}
+
+    def _padded(self, part):
+        """Bring a chunk to the one length that the program is compiled for."""
+        missing = self.rows_per_chunk - len(part)
+        if not missing:
+            return part
+        return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
