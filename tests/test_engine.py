@@ -11,6 +11,7 @@ import tensorflow as tf
 from scipy import sparse
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.preprocessing import scale
+from threadpoolctl import ThreadpoolController
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
 from skann.exceptions import EngineError
@@ -307,6 +308,55 @@ def test_memory_mapped_rows_are_read_where_they_are(data, tmp_path):
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     a = MLPKerasRegressor(**SMALL).fit(mapped, y).predict(mapped)
     np.testing.assert_array_equal(a, MLPKerasRegressor(**SMALL).fit(X, y).predict(X))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("small", [True, False])
+def test_rows_in_any_order_of_memory_train_the_same(data, monkeypatch, order, small):
+    X, y = data
+    expected = MLPKerasRegressor(**SMALL).fit(X, y).predict(X)
+    if not small:
+        monkeypatch.setattr("skann.training._feed._SMALL_BYTES", 0)
+    other = np.array(X, order=order)
+    got = MLPKerasRegressor(**SMALL).fit(other, y).predict(X)
+    np.testing.assert_array_equal(got, expected)
+
+
+def blas_threads():
+    info = ThreadpoolController().select(user_api="blas").info()
+    return [library["num_threads"] for library in info]
+
+
+def test_blas_has_one_thread_until_the_last_fit_ends(data):
+    before = blas_threads()
+    seen, meet = [], threading.Barrier(2)
+
+    def look(epoch, logs):
+        if epoch == 0:
+            meet.wait(60)  # Both fits are running.
+            seen.append(blas_threads())
+
+    def fit(epochs):
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=look)
+        params = {**SMALL, "epochs": epochs, "callbacks": [callback]}
+        MLPKerasRegressor(**params).fit(*data)
+
+    threads = [threading.Thread(target=fit, args=(n,)) for n in (1, 20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 2
+    assert all(n == 1 for numbers in seen for n in numbers)
+    assert blas_threads() == before
+
+
+def test_blas_has_its_threads_back_after_a_fit_that_fails(data):
+    before = blas_threads()
+    fail = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        MLPKerasRegressor(**SMALL, callbacks=[fail]).fit(*data)
+    assert blas_threads() == before
 
 
 def test_sparse_rows_are_never_dense_as_a_whole(monkeypatch):

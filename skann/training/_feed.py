@@ -9,6 +9,9 @@ _CHUNK_BYTES = 2 * 2**20
 _ENOUGH_STEPS, _MOST_STEPS = 32, 512
 _MOST_BYTES = 8 * 2**20
 
+# What is no larger is brought to the network's type once rather than in every epoch.
+_SMALL_BYTES = 32 * 2**20
+
 
 class Feed:
     """Some rows of X with their targets and weights, in any order, a chunk at a time.
@@ -16,7 +19,7 @@ class Feed:
     Parameters
     ----------
     X : ndarray, memmap or CSR matrix of shape (n, ...)
-        Never copied or densified as a whole.
+        Never copied or densified as a whole, but for small arrays in memory.
     y : ndarray of shape (n_rows, n_outputs)
         Encoded targets of the rows.
     sample_weight : ndarray of shape (n_rows,) or None
@@ -27,9 +30,8 @@ class Feed:
     """
 
     def __init__(self, X, y, sample_weight=None, rows=None, dtype="float32"):
-        self.X = X
-        self.rows = rows
         self.dtype = np.dtype(dtype)
+        self.X, self.rows = _at_hand(X, rows, self.dtype)
         # Class numbers stay integers, everything else takes the model's type.
         self.y = y if y.dtype.kind == "i" else y.astype(self.dtype, copy=False)
         self.sample_weight = (
@@ -49,7 +51,7 @@ class Feed:
     def take(self, positions):
         """Return x and y of the rows at `positions`, and weights if there are any."""
         rows = positions if self.rows is None else self.rows[positions]
-        x, y = dense_rows(self.X, rows, self.dtype), self.y[positions]
+        x, y = dense_rows(self.X, rows, self.dtype), self.y.take(positions, axis=0)
         if self.sample_weight is None:
             return x, y
         return x, y, self.sample_weight[positions]
@@ -62,9 +64,21 @@ class Feed:
         return min(max(_CHUNK_BYTES // step_bytes, enough, 1), _MOST_STEPS)
 
 
+def _at_hand(X, rows, dtype):
+    """Return a small array's rows in the type and order that every epoch wants."""
+    small = not sparse.issparse(X) and X.size * dtype.itemsize <= _SMALL_BYTES
+    if not small or isinstance(X, np.memmap):
+        return X, rows
+    rows = slice(None) if rows is None else rows
+    return np.ascontiguousarray(X[rows], dtype=dtype), None
+
+
 def dense_rows(X, rows, dtype):
     """Return the given rows of X as a dense, contiguous array of `dtype`."""
-    x = X[rows]
-    if sparse.issparse(x):
-        x = x.toarray()
+    if sparse.issparse(X):
+        x = X[rows].toarray()
+    elif X.flags.c_contiguous:  # Several times as fast; of others it would take a copy.
+        x = X.take(rows, axis=0)
+    else:
+        x = X[rows]
     return np.ascontiguousarray(x, dtype=dtype)

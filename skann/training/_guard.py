@@ -1,5 +1,7 @@
 """Callbacks of the engine's own, which need no model to look at."""
 
+import operator
+
 import keras
 import numpy as np
 
@@ -29,6 +31,12 @@ class EarlyStopping(ReadsWeights, keras.callbacks.EarlyStopping):
     def model(self):
         """The model, with ``get_weights`` from where they are."""
         return _Lent(self._model, self.current_weights)
+
+    def _set_monitor_op(self):
+        # Keras compares by its `ops`, which takes as long as a small epoch.
+        super()._set_monitor_op()
+        falls = self.monitor_op is keras.ops.less
+        self.monitor_op = operator.lt if falls else operator.gt
 
 
 class _Lent:

@@ -9,6 +9,7 @@ from skann.training._dense import DenseTrainer, is_plain
 from skann.training._fallback import in_order, train_by_keras
 from skann.training._guard import KeepFinite, ReadsWeights
 from skann.training._program import NotCompilable, compiling_pays
+from skann.training._threads import one_blas_thread
 from skann.training._trainer import Trainer
 
 
@@ -98,7 +99,8 @@ def train(
     if trainer is None:
         history = train_by_keras(*arguments, [*callbacks, guard], *when)
     else:
-        history = run_epochs(trainer, [*callbacks, guard], *when)
+        with one_blas_thread():
+            history = run_epochs(trainer, [*callbacks, guard], *when)
     ran = "keras" if trainer is None else "compiled"
     is_finite = guard.diverged_epoch is None or guard.weights is not None
     return Trained(history, ran, guard.diverged_epoch, is_finite)
