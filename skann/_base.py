@@ -14,6 +14,7 @@ from scipy import sparse
 
 # Third-party estimators are meant to use `_fit_context`, though it has an underscore.
 from sklearn.base import _fit_context
+from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import (
     check_is_fitted,
     validate_data,
@@ -26,6 +27,7 @@ from skann._data import Data, average_of_one, check_fits, check_numeric
 from skann._inference import Network
 from skann._parameters import CONSTRAINTS, PartParameters, check_network_parameters
 from skann._randomness import Seeds
+from skann._tasks import FitTask
 from skann._validation import hold_out, own_validation_set
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
 from skann.training import STEPS_WORTH_COMPILING, Feed, input_dtype, prepare, train
@@ -45,7 +47,7 @@ class _Run:
     stops_early: bool = False
 
 
-class BaseMLPKeras(PartParameters):
+class BaseMLPKeras(CallbackSupportMixin, PartParameters):
     """Base of the two estimators, which are final classes."""
 
     _parameter_constraints = CONSTRAINTS
@@ -104,7 +106,9 @@ class BaseMLPKeras(PartParameters):
         """
         own = own_validation_set(X_val, y_val, sample_weight_val, validation_data)
         run = self._run(epochs, batch_size, verbose, callbacks)
-        with self._as_it_was_on_failure():
+        task = FitTask(self, X, y, sample_weight, run.epochs)
+        run.callbacks += task.keras_callbacks()
+        with self._as_it_was_on_failure(), task.running():
             goes_on = self.warm_start and hasattr(self, "model_")
             data = self._check_data(X, y, sample_weight, reset=not goes_on)
             if goes_on:
@@ -398,11 +402,29 @@ class BaseMLPKeras(PartParameters):
 
     def _outputs(self, X):
         """Return the network's outputs, of shape (n_samples, n_units), float64."""
-        check_is_fitted(self, "model_")
-        X = validate_data(self, X, reset=False, **_ACCEPTED)
+        if not self._is_plainly_valid(X):
+            check_is_fitted(self, "model_")
+            X = validate_data(self, X, reset=False, **_ACCEPTED)
+            X = self._check_rows(X)
         if self._network.model is not self.model_:  # The user has put in another one.
             self._network = Network(self.model_)
-        return self._network.outputs(self._check_rows(X))
+        return self._network.outputs(X)
+
+    def _is_plainly_valid(self, X):
+        """Whether X is an array in which scikit-learn's validation finds no fault.
+
+        That takes as long as the network's outputs for a few rows.
+        """
+        known = vars(self)
+        return (
+            type(X) is np.ndarray
+            and X.dtype in _FLOATS
+            and X.shape[1:] == known.get("_row_shape")
+            and len(X) > 0
+            and "feature_names_in_" not in known
+            and "model_" in known
+            and bool(np.isfinite(X).all())
+        )
 
     @contextmanager
     def _as_it_was_on_failure(self):
@@ -430,7 +452,7 @@ class BaseMLPKeras(PartParameters):
         state = dict(super().__getstate__())
         if "model_" in state:
             state["model_"] = _persistence.pack(state["model_"], state["_recipe"])
-            del state["_network"]
+            state.pop("_network", None)  # A fit under way has none yet.
         return state
 
     def __setstate__(self, state):
@@ -445,6 +467,8 @@ class BaseMLPKeras(PartParameters):
         tags.input_tags.three_d_array = True
         return tags
 
+
+_FLOATS = (np.dtype("float64"), np.dtype("float32"))
 
 _ACCEPTED = {"accept_sparse": ("csr", "csc"), "allow_nd": True, "dtype": "numeric"}
 

@@ -176,26 +176,17 @@ class Network:
 
     def _function(self, row_shape):
         weights = weights_of(self.model)
-        kept = self._kept
-        if kept is None or kept[0] != row_shape or not _same_memory(weights, kept[1]):
+        # tensorflow gives a variable other memory when it changes it, for as long as an
+        # array holds on to what it had.
+        now = row_shape, [_address(array) for array in weights]
+        if self._kept is None or self._kept[0] != now:
             stack = dense_stack(self.model)
             if stack is None:
                 run = _Batches(self.model, row_shape)
             else:
                 run = _Stack(stack, row_shape, weights)
-            kept = self._kept = row_shape, weights, run
-        return kept[2]
-
-
-def _same_memory(arrays, others):
-    """Whether arrays are the same memory, which nobody has written to meanwhile.
-
-    tensorflow gives a variable other memory when it changes it, for as long as an
-    array holds on to what it had.
-    """
-    return len(arrays) == len(others) and all(
-        _address(a) == _address(b) for a, b in zip(arrays, others, strict=True)
-    )
+            self._kept = now, weights, run
+        return self._kept[2]
 
 
 def _address(array):

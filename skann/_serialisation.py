@@ -3,10 +3,14 @@
 import contextlib
 import copyreg
 import inspect
+import types
 import warnings
 
 import keras
 import numpy as np
+
+# Keras' serialisation has no public way to leave the source of a lambda alone.
+from keras.src.saving import serialization_lib
 
 from skann._randomness import fresh_names, seeded_globals
 
@@ -124,6 +128,19 @@ def make_picklable():
     keras.optimizers.Optimizer.__reduce__ = _reduce_by_config
     keras.Model.__reduce__ = _reduce_model
     keras.Model.__deepcopy__ = _deepcopy_model
+    tolerant = vars(inspect) | {"getsource": _source_if_any}
+    serialization_lib.inspect = types.SimpleNamespace(**tolerant)
+
+
+def _source_if_any(thing):
+    """Return the source of a function, or nothing where there is none.
+
+    Keras quotes it in a warning, and would fail for a lambda that came in a pickle.
+    """
+    try:
+        return inspect.getsource(thing)
+    except OSError:
+        return ""
 
 
 def copy_model(model):
