@@ -24,8 +24,15 @@ from skann import _callbacks, _persistence, _serialisation
 from skann._build import FIXED_BY_BUILDING, build_model
 from skann._compile import same
 from skann._data import Data, average_of_one, check_fits, check_numeric
+from skann._history import best_epoch, divergence_text, joined
 from skann._inference import Network
-from skann._parameters import CONSTRAINTS, PartParameters, check_network_parameters
+from skann._learning_rate import range_test, rates_to_test
+from skann._parameters import (
+    CONSTRAINTS,
+    PartParameters,
+    check_argument_of_fit,
+    check_network_parameters,
+)
 from skann._randomness import Seeds
 from skann._tasks import FitTask
 from skann._validation import hold_out, own_validation_set
@@ -155,10 +162,7 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
         given = {"epochs": epochs, "batch_size": batch_size, "verbose": verbose}
         merged = {k: getattr(self, k) if v is None else v for k, v in given.items()}
         for name, value in merged.items():
-            if not any(_satisfies(value, allowed) for allowed in CONSTRAINTS[name]):
-                raise ValueError(
-                    f"fit got {name}={value!r}, which must be {_allowed(name)}."
-                )
+            check_argument_of_fit(name, value)
         merged = {name: int(value) for name, value in merged.items()}
         copies = _callbacks.fresh_copies(self.callbacks)
         return _Run(**merged, callbacks=copies + _callbacks.fresh_copies(callbacks))
@@ -242,11 +246,13 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
         if params["dtype"] == "auto":
             params["dtype"] = defaults["dtype"] = self._dtype(data)
         self._built_with = {name: params[name] for name in FIXED_BY_BUILDING}
+        if params["learning_rate"] == "auto":
+            params["learning_rate"] = defaults["learning_rate"]  # For the time being.
         recipe = (params, defaults, self._problem(), self._seeds.weights)
         self.model_ = build_model(*recipe)
         self._recipe = None if _serialisation.is_serialisable(self.model_) else recipe
         self._target = self._learn_target(self.model_, data)
-        for name in ("history_", "checkpoint_path_", "tensorboard_dir_"):
+        for name in _OF_A_FIT:
             vars(self).pop(name, None)
 
     def _check_unchanged(self):
@@ -273,13 +279,16 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
         feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
         validation = None if data.validation is None else self._feed(data.validation)
         self._prepare(feed)
+        if not goes_on and self.learning_rate == "auto":
+            test = self._test_learning_rates(feed, run)
+            self.learning_rate_ = model.optimizer.learning_rate = test.suggestion
         writes = not partial and self.checkpoint_path is not None
         watched = [self.monitor] if run.stops_early or writes else []
         watched += _callbacks.monitors(run.callbacks)
         self._check_monitors(watched, validation is not None)
         own = [] if partial else self._own_callbacks(run)
         first = self.n_iter_ if goes_on else 0
-        with _opened(own):
+        with _callbacks.opened(own):
             trained = train(
                 model,
                 feed,
@@ -297,6 +306,28 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
         self.engine_ = trained.engine
         self._record(trained.history, goes_on)
         self._report_divergence(trained)
+
+    def _find_learning_rate(self, X, y, sample_weight, *bounds):
+        """Make a learning rate range test, for ``skann.search``; nothing is fitted."""
+        self._validate_params()
+        data = self._check_data(X, y, sample_weight, reset=True)
+        self._seeds = Seeds.draw(self.random_state)
+        self._build(data)
+        feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
+        self._prepare(feed)
+        run = self._run(None, None, None, None)
+        return self._test_learning_rates(feed, run, *bounds)
+
+    def _test_learning_rates(self, feed, run, *bounds):
+        n_steps = run.epochs * -(-len(feed) // run.batch_size)
+        return range_test(
+            self.model_,
+            feed,
+            rates_to_test(n_steps, *bounds),
+            batch_size=run.batch_size,
+            row_order=self._seeds.row_order_of_test,
+            engine=self.engine,
+        )
 
     def _feed(self, data, class_weight=None):
         weight = self._class_weights(class_weight, data)
@@ -367,38 +398,23 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
 
     def _record(self, history, goes_on):
         before = self.history_ if goes_on else {"loss": []}
-        # An epoch that did not report a value has NaN in its place.
-        past, new = ([np.nan] * len(part["loss"]) for part in (before, history))
-        self.history_ = {
-            name: [*before.get(name, past), *map(float, history.get(name, new))]
-            for name in {**before, **history}
-        }
+        self.history_ = joined(before, history)
         self.loss_curve_ = self.history_["loss"]
         self.n_iter_ = len(self.loss_curve_)
         watched = self.history_.get(self.monitor, self.loss_curve_)
-        self.best_epoch_ = _best(watched, self.monitor)
+        self.best_epoch_ = best_epoch(watched, self.monitor)
 
     def _report_divergence(self, trained):
         if trained.diverged_epoch is None:
             return
-        what = (
-            "The training loss or a weight became infinite or NaN in epoch "
-            f"{trained.diverged_epoch + 1}."
-        )
-        advice = (
-            f"Try a smaller learning_rate (it is {self.learning_rate}), "
-            "optimizer_kwargs={'clipnorm': 1.0}, X on one scale (StandardScaler)"
-            + (", or normalize_y='auto'." if hasattr(self, "normalize_y") else ".")
+        rate = getattr(self, "learning_rate_", self.learning_rate)
+        has_unit = hasattr(self, "normalize_y")
+        text = divergence_text(
+            trained.diverged_epoch, trained.is_finite, rate, has_unit
         )
         if not trained.is_finite:
-            raise DivergenceError(
-                f"{what} No epoch of this fit ended well before it. {advice}"
-            )
-        warnings.warn(
-            f"{what} Training stopped; weights from before it were kept. {advice}",
-            DivergenceWarning,
-            stacklevel=4,
-        )
+            raise DivergenceError(text)
+        warnings.warn(text, DivergenceWarning, stacklevel=4)
 
     def _outputs(self, X):
         """Return the network's outputs, of shape (n_samples, n_units), float64."""
@@ -468,40 +484,9 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
         return tags
 
 
+# Attributes that not every fit sets.
+_OF_A_FIT = ("history_", "checkpoint_path_", "tensorboard_dir_", "learning_rate_")
+
 _FLOATS = (np.dtype("float64"), np.dtype("float32"))
 
 _ACCEPTED = {"accept_sparse": ("csr", "csc"), "allow_nd": True, "dtype": "numeric"}
-
-
-def _satisfies(value, allowed):
-    if allowed == "verbose":
-        return isinstance(value, (bool, int, np.integer)) and value >= 0
-    return allowed.is_satisfied_by(value)
-
-
-def _allowed(name):
-    return "an integer from 0" if name == "verbose" else f"{CONSTRAINTS[name][0]}"
-
-
-def _best(values, monitor):
-    """Return the number of the best epoch; losses and errors fall, scores rise."""
-    values = np.array(values)
-    rises = any(
-        word in monitor for word in ("acc", "auc", "r2", "f1", "precision", "recall")
-    )
-    worst = -np.inf if rises else np.inf
-    values = np.where(np.isfinite(values), values, worst)
-    return int(np.argmax(values) if rises else np.argmin(values))
-
-
-@contextmanager
-def _opened(callbacks):
-    """Hold the checkpoint's claim on its path while a fit runs."""
-    files = [c for c in callbacks if isinstance(c, _callbacks.Checkpoint)]
-    for file in files:
-        file.open()
-    try:
-        yield
-    finally:
-        for file in files:
-            file.close()

@@ -199,6 +199,19 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
 
 
 @contextmanager
+def opened(callbacks):
+    """Hold the checkpoint's claim on its path while a fit runs."""
+    files = [c for c in callbacks if isinstance(c, Checkpoint)]
+    for file in files:
+        file.open()
+    try:
+        yield
+    finally:
+        for file in files:
+            file.close()
+
+
+@contextmanager
 def _no_advice():
     """Keep Keras from advising against ``.h5``, which the user asked for."""
     logger = logging.getLogger("absl")

@@ -75,8 +75,10 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         Labels that a dict leaves out weigh 1. Validation sets are not weighted.
     optimizer : str, class or keras.optimizers.Optimizer, default="adam"
         Keras optimizer. Of an object each fit takes a copy.
-    learning_rate : float or keras LearningRateSchedule, default=3e-3
-        Learning rate of an optimizer given by name or class.
+    learning_rate : float, keras LearningRateSchedule or "auto", default=3e-3
+        Learning rate of an optimizer given by name or class. "auto" makes a range test
+        before training, as :func:`skann.search.find_learning_rate` does, and sets the
+        rate of any optimizer to what that suggests; see ``learning_rate_``.
     optimizer_kwargs : dict, default=None
         Further arguments of such an optimizer, such as ``{"clipnorm": 1.0}``;
         ``optimizer__name`` in ``set_params`` and in search grids.
@@ -143,6 +145,8 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         Training loss of each epoch.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted; column numbers for a multilabel target.
+    learning_rate_ : float
+        Learning rate that training began with, where ``learning_rate="auto"``.
     n_outputs_ : int
         Number of outputs: 1, or the labels of a multilabel target.
     n_features_in_ : int

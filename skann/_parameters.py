@@ -48,6 +48,7 @@ CONSTRAINTS = {
     "learning_rate": [
         Interval(Real, 0, None, closed="neither"),
         keras.optimizers.schedules.LearningRateSchedule,
+        StrOptions({"auto"}),
     ],
     "optimizer_kwargs": [dict, None],
     "epochs": [_COUNT],
@@ -68,6 +69,18 @@ CONSTRAINTS = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
+
+
+def check_argument_of_fit(name, value):
+    """Raise ValueError for an argument of ``fit`` that its parameter may not have."""
+    if name == "verbose":
+        allowed = "an integer from 0"
+        good = isinstance(value, (bool, Integral)) and value >= 0
+    else:
+        (allowed,) = CONSTRAINTS[name]
+        good = allowed.is_satisfied_by(value)
+    if not good:
+        raise ValueError(f"fit got {name}={value!r}, which must be {allowed}.")
 
 
 def check_network_parameters(params):
@@ -100,6 +113,13 @@ def check_network_parameters(params):
         _check_known(
             "kernel_initializer", params["kernel_initializer"], keras.initializers
         )
+    if params["learning_rate"] == "auto":
+        given = params["optimizer_kwargs"] or {}
+        if "learning_rate" in given:
+            raise ValueError(
+                f"learning_rate='auto' would have no effect: optimizer_kwargs={given} "
+                "has a learning rate."
+            )
     if params["dtype"] == "auto":
         return
     try:

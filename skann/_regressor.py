@@ -65,8 +65,10 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         What each epoch reports besides the loss.
     optimizer : str, class or keras.optimizers.Optimizer, default="adam"
         Keras optimizer. Of an object each fit takes a copy.
-    learning_rate : float or keras LearningRateSchedule, default=3e-3
-        Learning rate of an optimizer given by name or class.
+    learning_rate : float, keras LearningRateSchedule or "auto", default=3e-3
+        Learning rate of an optimizer given by name or class. "auto" makes a range test
+        before training, as :func:`skann.search.find_learning_rate` does, and sets the
+        rate of any optimizer to what that suggests; see ``learning_rate_``.
     optimizer_kwargs : dict, default=None
         Further arguments of such an optimizer, such as ``{"clipnorm": 1.0}``;
         ``optimizer__name`` in ``set_params`` and in search grids.
@@ -140,6 +142,8 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         (the best loss, where that is not reported).
     loss_curve_ : list of float
         Training loss of each epoch.
+    learning_rate_ : float
+        Learning rate that training began with, where ``learning_rate="auto"``.
     n_outputs_ : int
         Number of outputs, the columns of y.
     n_features_in_ : int

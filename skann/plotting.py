@@ -6,7 +6,135 @@ from typing import Any, Self
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["LossCurveDisplay"]
+__all__ = ["LearningRateDisplay", "LossCurveDisplay"]
+
+
+class LearningRateDisplay:
+    """Losses of a learning rate range test, by their learning rates.
+
+    Use :meth:`from_estimator` to make a test and draw it, or ``plot()`` of a test that
+    was made before.
+
+    Parameters
+    ----------
+    test : LearningRateTest
+        As :func:`skann.search.find_learning_rate` returns it.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes with the curve.
+
+    figure_ : matplotlib Figure
+        The figure that holds the axes.
+
+    line_ : matplotlib Line2D
+        The smoothed losses.
+
+    suggestion_line_, divergence_line_ : matplotlib Line2D
+        Vertical lines at the suggested rate and at the one above which training
+        diverges.
+
+    See Also
+    --------
+    skann.search.find_learning_rate : Makes the test.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from skann import MLPKerasRegressor
+    >>> from skann.plotting import LearningRateDisplay
+    >>> X, y = make_friedman1(1000, random_state=0)
+    >>> display = LearningRateDisplay.from_estimator(
+    ...     MLPKerasRegressor(random_state=0), X, y
+    ... )
+    >>> display.ax_.get_xlabel()
+    'learning rate'
+    """
+
+    def __init__(self, test: Any) -> None:
+        self.test = test
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Make a learning rate range test and plot it.
+
+        Parameters
+        ----------
+        estimator, X, y, sample_weight
+            As :func:`skann.search.find_learning_rate` takes them.
+
+        ax : matplotlib Axes, default=None
+            The axes to plot on. If None, a new figure is made.
+
+        **kwargs : dict
+            Passed to :func:`skann.search.find_learning_rate`.
+
+        Returns
+        -------
+        display : :class:`~skann.plotting.LearningRateDisplay`
+            The display, plotted.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        from skann.search import find_learning_rate
+
+        test = find_learning_rate(estimator, X, y, sample_weight, **kwargs)
+        return cls(test).plot(ax=ax)
+
+    def plot(self, ax: Any = None) -> Self:
+        """Plot the smoothed losses, the suggestion and where training diverges.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            The axes to plot on. If None, a new figure is made.
+
+        Returns
+        -------
+        display : :class:`~skann.plotting.LearningRateDisplay`
+            The display itself, with its attributes set.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        ax = _new_axes() if ax is None else ax
+        test = self.test
+        (self.line_,) = ax.plot(test.rates, test.losses)
+        self.suggestion_line_ = ax.axvline(
+            test.suggestion,
+            color="tab:green",
+            linestyle="--",
+            label=f"suggestion, {test.suggestion:.2g}",
+        )
+        self.divergence_line_ = ax.axvline(
+            test.divergence_rate,
+            color="tab:red",
+            linestyle=":",
+            label=f"diverges above, {test.divergence_rate:.2g}",
+        )
+        ax.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="loss")
+        # What comes after divergence would press all else together.
+        before = test.losses[test.rates <= test.divergence_rate]
+        ax.set_ylim(before.min() / 2, 4 * before.max())
+        ax.legend()
+        self.ax_ = ax
+        self.figure_ = ax.figure
+        return self
 
 
 class LossCurveDisplay:
@@ -232,7 +360,5 @@ def _new_axes() -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError(
-            "LossCurveDisplay needs matplotlib: pip install 'skann[plot]'"
-        ) from error
+        raise ImportError("Plots need matplotlib: pip install 'skann[plot]'") from error
     return plt.subplots()[1]

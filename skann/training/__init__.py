@@ -5,6 +5,7 @@ from skann.training._forward import Forward
 from skann.training._guard import EarlyStopping
 from skann.training._loop import train
 from skann.training._program import STEPS_WORTH_COMPILING, prepare
+from skann.training._rates import losses_by_rate
 from skann.training._variables import input_dtype, read, weights_of
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Feed",
     "Forward",
     "input_dtype",
+    "losses_by_rate",
     "prepare",
     "read",
     "train",

@@ -84,7 +84,7 @@ class DenseTrainer:
                 self._optimizer.step(stack.parameters, stack.gradient, rate)
         if self._watched:
             self._publish()
-        return as_logs(total / len(self.feed))
+        return as_logs(total / len(order))
 
     def validate(self):
         """Evaluate on the validation rows and return the logs (dict of float)."""

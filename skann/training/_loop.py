@@ -87,7 +87,8 @@ def train(
                     f"the callback {batch_callback} is called every batch"
                 )
             watched = not all(isinstance(c, ReadsWeights) for c in callbacks)
-            trainer = _trainer(*arguments, epochs - initial_epoch, watched)
+            n_steps = (epochs - initial_epoch) * -(-len(feed) // batch_size)
+            trainer = trainer_for(*arguments, n_steps, watched)
         except NotCompilable as reason:
             if engine == "compiled":
                 raise EngineError(
@@ -106,10 +107,15 @@ def train(
     return Trained(history, ran, guard.diverged_epoch, is_finite)
 
 
-def _trainer(model, feed, validation, batch_size, row_order, n_epochs, watched):
-    """Return what trains the model: work and model decide, never a clock."""
+def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched):
+    """Return what trains the model: work and model decide, never a clock.
+
+    Raises
+    ------
+    NotCompilable
+        With the reason.
+    """
     arguments = (model, feed, validation, batch_size, row_order)
-    n_steps = n_epochs * -(-len(feed) // batch_size)
     if not compiling_pays(n_steps) and is_plain(model, feed.row_shape):
         return DenseTrainer(*arguments, watched)
     return Trainer(*arguments, n_steps, watched)

@@ -6,6 +6,7 @@
 import sys
 
 import limits
+import search
 import speed
 
 PARTS = {
@@ -16,6 +17,7 @@ PARTS = {
     "memory": limits.memory,
     "mapped": limits.mapped,
     "growth": limits.growth,
+    "search": search.search,
 }
 
 if __name__ == "__main__":

@@ -26,9 +26,13 @@ def resident(field="VmRSS"):
     return int(dict(line.split(":") for line in lines)[field].split()[0]) / 1024
 
 
-def in_a_process(function, *arguments, **environment):
-    """Call a function of this file in a fresh process and return what it returns."""
-    call = f"import json, limits; print(json.dumps(limits.{function}(*{arguments!r})))"
+def in_a_process(function, *arguments, module="limits", **environment):
+    """Call a function of a file here in a fresh process and return what it returns."""
+    call = f"""
+import json, {module}
+if __name__ == "__main__":
+    print(json.dumps({module}.{function}(*{arguments!r})))
+"""
     env = {k: v for k, v in os.environ.items() if k != "TF_XLA_FLAGS"}
     run = subprocess.run(
         [sys.executable, "-c", call],

@@ -1,0 +1,52 @@
+"""What a fit reports: the history of its epochs, the best of them, divergence."""
+
+import numpy as np
+
+
+def joined(before, history):
+    """Return the history of a fit that went on, behind that of the fits before.
+
+    An epoch that did not report a value has NaN in its place.
+    """
+    past, new = ([np.nan] * len(part["loss"]) for part in (before, history))
+    return {
+        name: [*before.get(name, past), *map(float, history.get(name, new))]
+        for name in {**before, **history}
+    }
+
+
+def best_epoch(values, monitor):
+    """Return the number of the best epoch; losses and errors fall, scores rise."""
+    values = np.array(values)
+    rises = any(
+        word in monitor for word in ("acc", "auc", "r2", "f1", "precision", "recall")
+    )
+    worst = -np.inf if rises else np.inf
+    values = np.where(np.isfinite(values), values, worst)
+    return int(np.argmax(values) if rises else np.argmin(values))
+
+
+def divergence_text(epoch, was_finite, learning_rate, has_unit):
+    """Return what to tell of a fit that diverged, and what to do about it.
+
+    Parameters
+    ----------
+    epoch : int
+        Number of the epoch, from 0.
+    was_finite : bool
+        Whether an epoch before it ended well.
+    learning_rate : float or keras LearningRateSchedule
+    has_unit : bool
+        Whether the target may be normalised.
+    """
+    outcome = (
+        "Training stopped; weights from before it were kept."
+        if was_finite
+        else "No epoch of this fit ended well before it."
+    )
+    return (
+        "The training loss or a weight became infinite or NaN in epoch "
+        f"{epoch + 1}. {outcome} Try a smaller learning_rate (it is {learning_rate}), "
+        "optimizer_kwargs={'clipnorm': 1.0}, X on one scale (StandardScaler)"
+        + (", or normalize_y='auto'." if has_unit else ".")
+    )

@@ -1,0 +1,184 @@
+"""Hyper-parameter search: what to search, and the learning rates to search among."""
+
+from numbers import Real
+
+from scipy import stats
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from skann._base import BaseMLPKeras
+from skann._build import NETWORK_PARAMETERS, signature_parameters
+from skann._classifier import MLPKerasClassifier
+from skann._learning_rate import MAX_RATE, MIN_RATE, LearningRateTest
+from skann._regressor import MLPKerasRegressor
+
+__all__ = ["LearningRateTest", "find_learning_rate", "param_distributions"]
+
+_KINDS = {"regressor": MLPKerasRegressor, "classifier": MLPKerasClassifier}
+
+# Steps of a size of their own for each parameter: their rates are smaller.
+_ADAPTIVE = ("adam", "rmsprop", "adagrad", "adadelta", "adafactor", "ftrl", "lion")
+
+
+def param_distributions(estimator, *, prefix=None):
+    """Return distributions of the parameters that are worth searching.
+
+    For ``RandomizedSearchCV`` and ``HalvingRandomSearchCV``. Networks of one to three
+    hidden layers, their size, learning rate, dropout and batch size: where the
+    estimator can make no use of one of them, it is left out.
+
+    Parameters
+    ----------
+    estimator : {"regressor", "classifier"}, estimator or Pipeline
+        What is to be searched. Of a Pipeline, whose last step is one of skann's
+        estimators, the names carry that step's name before them.
+    prefix : str, default=None
+        Put before each name, with two underscores: the name of the step in a
+        Pipeline that holds the estimator.
+
+    Returns
+    -------
+    dict of str to scipy.stats distribution or list
+        Values in a list are equally likely. ``n_neurons`` is that of all hidden
+        layers. A new dict, to change as you like.
+
+    Raises
+    ------
+    TypeError
+        If `estimator` is none of these.
+
+    See Also
+    --------
+    find_learning_rate : To see in which range the learning rate should be.
+
+    Notes
+    -----
+    What changes the compiled program, as the number of layers, dropout and the batch
+    size do, has a few values only, so that candidates share programs.
+
+    Examples
+    --------
+    >>> from skann import MLPKerasClassifier
+    >>> from skann.search import param_distributions
+    >>> list(param_distributions(MLPKerasClassifier()))
+    ['n_hidden', 'n_neurons', 'learning_rate', 'dropout', 'batch_size']
+    >>> list(param_distributions("regressor", prefix="network"))[0]
+    'network__n_hidden'
+    """
+    names, estimator = _network_in(estimator)
+    if prefix is not None:
+        names = [prefix, *names]
+    before = "".join(f"{name}__" for name in names)
+    useful = _useful_to(estimator)
+    found = _distributions(estimator)
+    return {f"{before}{k}": v for k, v in found.items() if k in useful}
+
+
+def _distributions(estimator):
+    slow = isinstance(estimator.optimizer, str) and not any(
+        name in estimator.optimizer.lower() for name in _ADAPTIVE
+    )
+    rates = (3e-3, 0.3) if slow else (3e-4, 3e-2)
+    return {
+        "n_hidden": stats.randint(1, 4),
+        "n_neurons": stats.randint(16, 129),
+        "learning_rate": stats.loguniform(*rates),
+        "dropout": [0.0, 0.1, 0.2],
+        "batch_size": [32, 64, 128],
+    }
+
+
+def _useful_to(estimator):
+    """Return the names of the parameters that an estimator makes use of."""
+    takes, takes_any = signature_parameters(estimator.model)
+    useful = {"batch_size", *takes}
+    if takes_any:
+        useful |= {*NETWORK_PARAMETERS, "learning_rate"}
+    if estimator.hidden_layer_sizes is not None:
+        useful -= {"n_hidden", "n_neurons"}
+    # Of a build function that takes neither, only a fit can tell.
+    own_rate = isinstance(estimator.learning_rate, (Real, str))
+    own_rate &= isinstance(estimator.optimizer, (str, type))
+    if estimator.model is None or "compile_kwargs" in takes:
+        useful.add("learning_rate")
+    return useful if own_rate else useful - {"learning_rate"}
+
+
+def find_learning_rate(
+    estimator, X, y, sample_weight=None, *, min_rate=MIN_RATE, max_rate=MAX_RATE
+):
+    """Find learning rates by a range test.
+
+    A network is trained a step at each of up to 1500 learning rates which rise
+    geometrically, until the loss diverges. ``learning_rate="auto"`` does the same at
+    the beginning of a fit and takes the suggestion.
+
+    Parameters
+    ----------
+    estimator : estimator or Pipeline
+        One of skann's, or a Pipeline that ends in one, whose other steps are fitted
+        and transform X. It is cloned and stays as it is.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+        Training rows.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Targets.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows.
+    min_rate, max_rate : float, default=1e-5, 10.0
+        The first and the last learning rate.
+
+    Returns
+    -------
+    LearningRateTest
+        With the attributes ``rates`` and ``losses`` (ndarrays), ``divergence_rate``
+        and ``suggestion`` (floats), and ``plot()``, which draws them.
+
+    Raises
+    ------
+    TypeError
+        If `estimator` is none of skann's and no Pipeline that ends in one.
+    ValueError
+        For rates out of order, bad data, and where the learning rate cannot be set.
+    DivergenceError
+        If the loss is not finite from the first rates on.
+
+    References
+    ----------
+    L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from skann import MLPKerasRegressor
+    >>> from skann.search import find_learning_rate
+    >>> X, y = make_friedman1(1000, random_state=0)
+    >>> found = find_learning_rate(MLPKerasRegressor(random_state=0), X, y)
+    >>> bool(1e-3 < found.suggestion < 0.1)
+    True
+    """
+    if not 0 < min_rate < max_rate:
+        raise ValueError(
+            "Rates must rise from above 0; got "
+            f"min_rate={min_rate!r} and max_rate={max_rate!r}."
+        )
+    _, network = _network_in(estimator)
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        X = clone(estimator[:-1]).fit_transform(X, y)
+    network = clone(network).set_params(learning_rate="auto")
+    return network._find_learning_rate(X, y, sample_weight, min_rate, max_rate)
+
+
+def _network_in(estimator):
+    """Return the names of the steps that lead to an estimator of skann's, and it."""
+    if isinstance(estimator, str) and estimator in _KINDS:
+        return [], _KINDS[estimator]()
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        names, network = _network_in(last)
+        return [name, *names], network
+    if isinstance(estimator, BaseMLPKeras):
+        return [], estimator
+    raise TypeError(
+        "An estimator of skann or a Pipeline that ends in one was expected; got "
+        f"{estimator!r}."
+    )

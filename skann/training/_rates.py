@@ -1,0 +1,72 @@
+"""Steps whose learning rate changes from one to the next, and the loss of each."""
+
+from skann.training._loop import trainer_for
+from skann.training._program import NotCompilable
+from skann.training._threads import one_blas_thread
+
+
+def losses_by_rate(model, feed, rates, *, batch_size, batches, engine):
+    """Yield the training loss of one step at each learning rate.
+
+    The model goes on training from one step to the next; the caller puts it back.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled and built, with an optimizer whose learning rate can be set.
+    feed : Feed
+    rates : sequence of float
+    batch_size : int
+    batches : callable of (step, n_rows)
+        Positions in the feed of the rows of a step.
+    engine : {"auto", "compiled", "keras"}
+
+    Yields
+    ------
+    float
+        The loss before the step's change of the weights.
+
+    Raises
+    ------
+    ValueError
+        If the learning rate cannot be set, or no loss is reported.
+    """
+    step = _step_of(model, feed, batch_size, batches, len(rates), engine)
+    with one_blas_thread():
+        for number, rate in enumerate(rates):
+            _set_rate(model.optimizer, rate)
+            logs = step(number)
+            if "loss" not in logs:
+                raise ValueError(
+                    "learning_rate='auto' needs a training loss, and the network's "
+                    f"train_step reports {sorted(logs)}."
+                )
+            yield logs["loss"]
+
+
+def _set_rate(optimizer, rate):
+    try:
+        optimizer.learning_rate = rate
+    except (TypeError, AttributeError) as error:
+        raise ValueError(
+            "learning_rate='auto' needs an optimizer whose learning rate can be set, "
+            f"not one with a schedule: {error}"
+        ) from error
+
+
+def _step_of(model, feed, batch_size, batches, n_steps, engine):
+    """Return a function that trains for one step and returns its logs."""
+    if engine != "keras":
+        try:
+            work = (batch_size, batches, n_steps)
+            return trainer_for(model, feed, None, *work, watched=False).epoch
+        except NotCompilable:
+            pass  # The fit itself says why.
+
+    def by_keras(number):
+        model.reset_metrics()
+        batch = feed.take(batches(number, len(feed)))
+        logs = model.train_on_batch(*batch, return_dict=True)
+        return {name: float(value) for name, value in logs.items()}
+
+    return by_keras
