@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from skann.training import Feed, prepare, train
+from skann.training._cache import PROGRAMS
 from skann.training._dense import DenseTrainer, is_plain
+from skann.training._last_batch import can_be_filled_up
 from skann.training._stack import Evaluation
 
 N_FEATURES, BATCH = 5, 16
@@ -203,9 +205,99 @@ def test_equals_keras_for_every_optimizer_and_loss(float64, xla, optimizer, loss
     assert_equal(*both(lambda: dense(loss, optimizer()), weighted=True), **EXACT)
 
 
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("make", [dense, batch_norm])
 @pytest.mark.parametrize("n_rows", [1, 15, 16, 17, 32, 33])
-def test_equals_keras_for_every_size_of_the_last_batch(float64, way, n_rows):
-    assert_equal(*both(lambda: batch_norm("mse", "sgd"), n_rows=n_rows), **EXACT)
+def test_equals_keras_for_every_size_of_the_last_batch(
+    float64, way, n_rows, make, weighted
+):
+    def model():
+        return make("mse", "sgd", metrics=["mae"], weighted_metrics=["mae"])
+
+    assert_equal(*both(model, n_rows=n_rows, weighted=weighted), **EXACT)
+
+
+@pytest.fixture
+def filled_up(monkeypatch):
+    """Fail where a short batch is not filled up, in training and in validation."""
+    told = []
+
+    def tell(model):
+        told.append(can_be_filled_up(model))
+        return told[-1]
+
+    monkeypatch.setattr("skann.training._program.can_be_filled_up", tell)
+    PROGRAMS.clear()
+    yield
+    assert told == [True, True]
+
+
+ROW_LOSSES = {
+    "mean_squared_error": "linear",
+    "mean_absolute_error": "linear",
+    "mean_absolute_percentage_error": "linear",
+    "mean_squared_logarithmic_error": "softplus",
+    "huber": "linear",
+    "log_cosh": "linear",
+    "hinge": "tanh",
+    "squared_hinge": "tanh",
+    "poisson": "softplus",
+    "binary_crossentropy": "sigmoid",
+}
+
+
+@pytest.mark.parametrize("loss", ROW_LOSSES)
+def test_a_short_batch_is_filled_up_for_losses_of_rows(float64, xla, filled_up, loss):
+    def model():
+        out = ROW_LOSSES[loss]
+        return stack(loss, "adam", out=out, hidden="tanh", metrics=["mse", "mae"])
+
+    def target(y):
+        return (y > 0).astype(y.dtype) if ROW_LOSSES[loss] == "sigmoid" else np.exp(y)
+
+    assert_equal(*both(model, n_rows=42, weighted=True, target=target), **EXACT)
+
+
+@pytest.mark.parametrize(
+    "loss", ["categorical_crossentropy", "sparse_categorical_crossentropy"]
+)
+def test_a_short_batch_is_filled_up_for_classes(float64, xla, filled_up, loss):
+    def model():
+        return stack(loss, "sgd", 3, out="softmax", metrics=["accuracy"])
+
+    def target(y):
+        one_hot = classes(3)(y)
+        codes = one_hot.argmax(axis=1).astype("int32").reshape(-1, 1)
+        return codes if "sparse" in loss else one_hot
+
+    assert_equal(*both(model, n_rows=42, target=target), **EXACT)
+
+
+def summed(loss, optimizer):
+    return stack(keras.losses.MeanSquaredError(reduction="sum"), optimizer)
+
+
+def penalised(loss, optimizer):
+    return stack(loss, optimizer, activity_regularizer="l2")
+
+
+def measured_as_one(loss, optimizer):
+    return stack(loss, optimizer, metrics=[keras.metrics.R2Score()])
+
+
+def measured_by_own(loss, optimizer):
+    return stack(loss, optimizer, metrics=[own_loss])
+
+
+@pytest.mark.parametrize(
+    "make", [batch_norm, summed, penalised, measured_as_one, measured_by_own]
+)
+def test_a_short_batch_stays_short_where_rows_are_not_alone(xla, make):
+    model = make("mse", "sgd")
+    rows = Feed(*data(5, weighted=False))
+    prepare(model, rows)
+    assert not can_be_filled_up(model)
+    assert_equal(*both(lambda: make("mse", "sgd"), n_rows=40), **SINGLE)
 
 
 def epoch_callbacks():
@@ -233,12 +325,14 @@ def numpy_only(monkeypatch):
     assert ran
 
 
-def stack(loss, optimizer, n_outputs=1, hidden="relu", out="linear", **dense):
+def stack(
+    loss, optimizer, n_outputs=1, hidden="relu", out="linear", metrics=None, **dense
+):
     layers = [keras.Input((N_FEATURES,))]
     layers += [keras.layers.Dense(7, activation=hidden, **dense) for _ in range(2)]
     layers += [keras.layers.Dense(n_outputs, activation=out, **dense)]
     model = keras.Sequential(layers)
-    model.compile(loss=loss, optimizer=optimizer)
+    model.compile(loss=loss, optimizer=optimizer, metrics=metrics)
     return model
 
 

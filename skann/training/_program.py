@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from skann import _disk_cache
 from skann.training._cache import PROGRAMS, fingerprint
+from skann.training._last_batch import can_be_filled_up, counting_some, filled_up
 from skann.training._layers import is_plain_stack
 from skann.training._tracing import (
     TRACING,
@@ -84,12 +85,13 @@ class Program:
     """The loop over one kind of step ("train" or "test") of one architecture.
 
     It is either an ordinary graph, which takes any number of rows, or a program of
-    XLA's for chunks of a fixed length; then the last, short batch of an epoch is a
-    step by itself.
+    XLA's for chunks of a fixed length. Then the last, short batch of an epoch is filled
+    up where that changes nothing, and a step by itself elsewhere.
     """
 
     def __init__(self, model, feed, batch_size, mode, is_xla):
         self.is_xla = is_xla
+        self.fills_up = is_xla and can_be_filled_up(model)
         self._model = model
         self._batch_size = batch_size
         self._compiling = threading.Lock()
@@ -110,13 +112,13 @@ class Program:
         length = None
         if self.is_xla:
             length = self._batch_size * feed.steps_per_chunk(self._batch_size)
-        anything, self._data = (
-            [tf.TensorSpec((n, *part.shape[1:]), part.dtype) for part in rows]
-            for n in (None, length)
-        )
-        step = tf.function(self._one_step, autograph=False)
+        self._data = _specs(rows, length)
+        batch = _specs(rows, self._batch_size if self.fills_up else None)
+        dropouts = plain_dropouts(model) if self.is_xla else []
         try:
-            self._step = step.get_concrete_function(values, anything)
+            # A filled-up batch is never a step by itself, outside of XLA.
+            with fast_in_xla(dropouts if self.fills_up else []):
+                self._step = self._traced_step(values, batch)
         except Exception as error:
             raise NotCompilable(_one_line(error)) from error
         if self._step.captured_inputs:
@@ -127,34 +129,42 @@ class Program:
         )
         self._step_of_loop = self._step
         loop = tf.function(self._steps, autograph=False, jit_compile=self.is_xla)
-        dropouts = plain_dropouts(model) if self.is_xla else []
-        with fast_in_xla(dropouts):
-            if dropouts:
-                self._step_of_loop = tf.function(self._one_step, autograph=False)
-            self._loop = loop.get_concrete_function(values, self._data, _COUNT, _FLAG)
+        if dropouts and not self.fills_up:
+            with fast_in_xla(dropouts):
+                self._step_of_loop = self._traced_step(values, batch)
+        self._loop = loop.get_concrete_function(values, self._data, _COUNT, _FLAG)
         # What was traced is all that is needed.
         del self._take_step, self._step_of_loop
 
-    def _one_step(self, values, data):
-        with standing_in(self._variables, values):
-            return self._take_step(tuple(data))
+    def _traced_step(self, values, batch):
+        step = tf.function(self._one_step, autograph=False)
+        return step.get_concrete_function(values, batch, _COUNT)
 
-    def _steps(self, values, data, n_steps, is_first):
+    def _one_step(self, values, data, n_rows):
+        """Take a step on the first `n_rows` rows, which are all unless it fills up."""
+        with standing_in(self._variables, values):
+            if not self.fills_up:
+                return self._take_step(tuple(data))
+            data, *counted = filled_up(data, n_rows)
+            with counting_some(self._model, n_rows, *counted):
+                return self._take_step(data)
+
+    def _steps(self, values, data, n_rows, is_first):
         with standing_in(self._variables, values):
             tf.cond(is_first, self._reset_metrics, lambda: tf.constant(0))
         size = self._batch_size
-        n_rows = tf.shape(data[0])[0]
 
         def step(i, logs):
             start = i * size
-            n = size if self.is_xla else tf.minimum(size, n_rows - start)
-            batch = [_rows(part, start, n) for part in data]
-            new = self._step_of_loop(values, batch)
+            n = tf.minimum(size, n_rows - start)
+            batch = [_rows(part, start, size if self.is_xla else n) for part in data]
+            new = self._step_of_loop(values, batch, n)
             return i + 1, new if self._carry else logs
 
         outputs = self._step.structured_outputs
         nothing = {k: tf.zeros(v.shape, v.dtype) for k, v in outputs.items()}
         logs = nothing if self._carry else {}
+        n_steps = (n_rows + size - 1) // size
         _, logs = tf.while_loop(lambda i, _: i < n_steps, step, [0, logs])
         if self._carry:
             return logs
@@ -192,7 +202,7 @@ class Program:
     def _try(self, variables, data):
         handles = [variable.handle for variable in variables]
         try:
-            self.loop(handles, data, 1, True)
+            self.loop(handles, data, self._batch_size, True)
         except tf.errors.OpError:
             # It may have been an entry of the disk cache that could not be read, or
             # not be written. tensorflow remembers what failed by the function.
@@ -205,23 +215,32 @@ class Program:
             self._loop = again.get_concrete_function(
                 variables, self._data, _COUNT, _FLAG
             )
-            self.loop(handles, data, 1, True)
+            self.loop(handles, data, self._batch_size, True)
 
-    def loop(self, handles, data, n_steps, is_first):
-        """Run steps over data (x, y and perhaps weights) and return the last logs.
+    def loop(self, handles, data, n_rows, is_first):
+        """Run steps over the first rows of data and return the last logs.
+
+        Data are x, y and perhaps weights. A short last batch is only allowed where the
+        program is none of XLA's, or fills it up.
 
         `handles` are those of the model's variables. The first steps of an epoch reset
         the metrics.
         """
-        count, flag = tf.constant(n_steps), tf.constant(is_first)
+        count, flag = tf.constant(n_rows), tf.constant(is_first)
         return _call(self._loop, [*handles, *map(tf.constant, data), count, flag])
 
     def step(self, handles, data):
         """Run one step over a batch of any number of rows and return its logs."""
-        return _call(self._step, [*handles, *map(tf.constant, data)])
+        count = tf.constant(len(data[0]))
+        return _call(self._step, [*handles, *map(tf.constant, data), count])
 
 
 _COUNT, _FLAG = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.bool)
+
+
+def _specs(rows, length):
+    """Describe so many rows, each like the one given; None is any number."""
+    return [tf.TensorSpec((length, *part.shape[1:]), part.dtype) for part in rows]
 
 
 def _call(function, tensors):

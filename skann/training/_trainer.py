@@ -128,7 +128,7 @@ class Phase:
     def run(self, order):
         """Run over the feed's rows in this order and return the last logs."""
         end = len(order)
-        if self.program.is_xla:
+        if self.program.is_xla and not self.program.fills_up:
             end -= end % self.batch_size
         logs = {}
         for start in range(0, end, self.rows_per_chunk):
@@ -136,8 +136,7 @@ class Phase:
             data = self.feed.take(chunk)
             if self.program.is_xla:
                 data = [self._padded(part) for part in data]
-            steps = -(-len(chunk) // self.batch_size)
-            logs = self.program.loop(self._handles, data, steps, start == 0)
+            logs = self.program.loop(self._handles, data, len(chunk), start == 0)
         if end < len(order):
             logs = self.program.step(self._handles, self.feed.take(order[end:]))
         return {name: float(value) for name, value in logs.items()}
