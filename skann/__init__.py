@@ -2,11 +2,12 @@
 
 from skann import _tensorflow
 
-with _tensorflow.quiet_import():
-    import tensorflow  # noqa: F401
+with _tensorflow.one_collection():
+    with _tensorflow.quiet_import():
+        import tensorflow  # noqa: F401
 
-from skann._classifier import MLPKerasClassifier
-from skann._regressor import MLPKerasRegressor
+    from skann._classifier import MLPKerasClassifier
+    from skann._regressor import MLPKerasRegressor
 
 __all__ = ["MLPKerasClassifier", "MLPKerasRegressor", "__version__"]
 __version__ = "0.1.0"

@@ -7,6 +7,7 @@ logged later; the first lines come before that setting is read, so they are take
 off the file descriptor. Whatever else is written meanwhile is passed on.
 """
 
+import gc
 import os
 import sys
 import tempfile
@@ -24,6 +25,25 @@ _CHATTER = (
     "oneDNN",
     "computation_placer",
 )
+
+
+@contextmanager
+def one_collection():
+    """Collect garbage once, after the block, instead of again and again in it.
+
+    What is imported makes some 400,000 objects that stay. Python looks through all of
+    them each time they have grown by a quarter, 0.2 s at last, and once more in the
+    first fit, where a user waits for it.
+    """
+    if not gc.isenabled() or "tensorflow" in sys.modules:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.collect()
 
 
 @contextmanager

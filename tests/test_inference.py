@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from skann import MLPKerasRegressor
 from skann._inference import _ACTIVATIONS, Network, dense_stack
 
 LAYERS = keras.layers
@@ -113,3 +114,29 @@ def test_changed_weights_are_noticed(name):
         after = network.outputs(X)
         assert np.abs(after - before).max() > 1e-6
         np.testing.assert_array_equal(after, Network(model).outputs(X))
+
+
+def test_an_array_predicts_as_what_has_to_be_converted(california):
+    X, y = california
+    model = MLPKerasRegressor(n_neurons=8, epochs=1, random_state=0).fit(X, y)
+    expected = model.predict(X.tolist())
+    for same in (X, np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2]):
+        np.testing.assert_array_equal(model.predict(same), expected)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda X: X[:0], "0 sample"),
+        (lambda X: X[:, :-1], "7 features"),
+        (lambda X: X[0], "2D array|1 features|Reshape"),
+        (lambda X: np.where(np.eye(len(X), 8), np.nan, X), "NaN"),
+        (lambda X: np.where(np.eye(len(X), 8), -np.inf, X), "infinity"),
+        (lambda X: X.astype("datetime64[s]"), "must hold numbers|DType"),
+    ],
+)
+def test_a_bad_array_is_found(spoil, said, california):
+    X, y = california
+    model = MLPKerasRegressor(n_neurons=8, epochs=1, random_state=0).fit(X, y)
+    with pytest.raises((ValueError, TypeError), match=said):
+        model.predict(spoil(X))

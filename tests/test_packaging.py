@@ -51,3 +51,15 @@ heavy = {{"keras", "tensorflow", "matplotlib"}}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_importing_leaves_garbage_collection_as_it_was(collects):
+    code = f"""
+import gc
+if not {collects}:
+    gc.disable()
+import skann
+assert gc.isenabled() is {collects}
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
