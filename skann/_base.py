@@ -37,7 +37,14 @@ from skann._randomness import Seeds
 from skann._tasks import FitTask
 from skann._validation import hold_out, own_validation_set
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
-from skann.training import STEPS_WORTH_COMPILING, Feed, input_dtype, prepare, train
+from skann.training import (
+    STEPS_WORTH_COMPILING,
+    Feed,
+    in_order,
+    input_dtype,
+    prepare,
+    train,
+)
 
 # From this many rows, early_stopping="auto" stops early.
 _ROWS_FOR_EARLY_STOPPING = 1000
@@ -295,7 +302,7 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
                 validation,
                 callbacks=[*own, *run.callbacks],
                 batch_size=run.batch_size,
-                row_order=self._seeds.row_order if self.shuffle else None,
+                row_order=self._row_order(),
                 initial_epoch=first,
                 epochs=first + run.epochs,
                 verbose=run.verbose,
@@ -325,9 +332,12 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
             feed,
             rates_to_test(n_steps, *bounds),
             batch_size=run.batch_size,
-            row_order=self._seeds.row_order_of_test,
+            row_order=self._row_order(),
             engine=self.engine,
         )
+
+    def _row_order(self):
+        return self._seeds.row_order if self.shuffle else in_order
 
     def _feed(self, data, class_weight=None):
         weight = self._class_weights(class_weight, data)

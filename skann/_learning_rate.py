@@ -7,7 +7,8 @@ A. Géron, "Hands-On Machine Learning with Scikit-Learn, Keras, and TensorFlow",
 edition, O'Reilly 2022, chapter 10: half of the rate above which training diverges.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -15,6 +16,8 @@ from scipy.ndimage import gaussian_filter1d
 from skann._serialisation import assign_values, values_of
 from skann.exceptions import DivergenceError
 from skann.training import losses_by_rate
+
+_TINY = np.finfo(float).tiny
 
 # From where hardly anything moves to where everything diverges.
 MIN_RATE, MAX_RATE = 1e-5, 10.0
@@ -41,7 +44,8 @@ class LearningRateTest:
         Smoothed training loss at each of them.
     divergence_rate : float
         Rate at which the smoothed loss is least: above it, training diverges. The
-        smoothing brings it down a little, to the safe side.
+        smoothing brings it down a little, to the safe side. Lower, where training at
+        half of it diverged as well.
     suggestion : float
         Half of that, a rate to train with.
 
@@ -59,11 +63,16 @@ class LearningRateTest:
     @classmethod
     def of(cls, rates, losses, n_steps):
         """Judge the losses of the steps that were taken of `n_steps`."""
-        logs = np.log(np.maximum(losses, np.finfo(float).tiny))
+        logs = np.log(np.maximum(losses, _TINY))
         # Means of logarithms hardly move for one bad batch.
         smooth = np.exp(gaussian_filter1d(logs, _SMOOTHING * n_steps, mode="nearest"))
         divergence_rate = float(rates[np.argmin(smooth)])
         return cls(np.asarray(rates), smooth, divergence_rate, divergence_rate / 2)
+
+    def halved(self):
+        """Return the test after the suggestion has turned out to diverge."""
+        rate = self.suggestion
+        return replace(self, divergence_rate=rate, suggestion=rate / 2)
 
     def plot(self, ax=None):
         """Draw the losses by their rates.
@@ -91,6 +100,9 @@ def rates_to_test(n_planned, min_rate=MIN_RATE, max_rate=MAX_RATE):
 def range_test(model, feed, rates, *, batch_size, row_order, engine):
     """Train a step at each rate until the loss diverges, and put the model back.
 
+    Rows far out are met at a few of the rates only. So the suggestion is tried for as
+    many steps, the first ones of the fit to come, and halved while training diverges.
+
     Parameters
     ----------
     model : keras.Model
@@ -100,8 +112,8 @@ def range_test(model, feed, rates, *, batch_size, row_order, engine):
     rates : ndarray of shape (n_steps,)
         Rising.
     batch_size : int
-    row_order : callable of (pass, n_rows)
-        Order of the rows in each pass over them.
+    row_order : callable of (epoch, n_rows)
+        Order of the rows in an epoch of the fit to come.
     engine : {"auto", "compiled", "keras"}
 
     Returns
@@ -115,57 +127,74 @@ def range_test(model, feed, rates, *, batch_size, row_order, engine):
     DivergenceError
         If the first losses are not finite.
     """
-    before = values_of(model)
-    steps = losses_by_rate(
-        model,
-        feed,
-        rates,
-        batch_size=batch_size,
-        batches=_Batches(row_order, batch_size),
-        engine=engine,
-    )
-    try:
-        losses = _until_diverged(steps)
-    finally:
-        steps.close()
-        assign_values(model, before)
+    trial = _Trial(model, feed, batch_size, row_order, engine)
+    losses = trial.losses(rates)
     if len(losses) < _STEPS_LOOKED_AT:
         raise DivergenceError(
             f"The training loss became infinite or NaN at a learning rate of "
             f"{rates[len(losses)]:.2g}. Bring X to one scale (StandardScaler), and "
             "look at the loss and the network."
         )
-    return LearningRateTest.of(rates[: len(losses)], losses, len(rates))
+    test = LearningRateTest.of(rates[: len(losses)], losses, len(rates))
+    while test.suggestion > rates[0] and not trial.holds(test.suggestion, len(rates)):
+        test = test.halved()
+    return test
+
+
+class _Trial:
+    """Trains a model for some steps at given rates, and puts it back."""
+
+    def __init__(self, model, feed, batch_size, row_order, engine):
+        self._model = model
+        self._feed = feed
+        self._how = {"batch_size": batch_size, "engine": engine}
+        self._row_order = row_order
+
+    def losses(self, rates):
+        """Return the loss of a step at each of the rates, until they have diverged."""
+        before = values_of(self._model)
+        batches = _Batches(self._row_order, self._how["batch_size"])
+        steps = losses_by_rate(
+            self._model, self._feed, rates, batches=batches, **self._how
+        )
+        try:
+            return _until_diverged(steps)
+        finally:
+            steps.close()
+            assign_values(self._model, before)
+
+    def holds(self, rate, n_steps):
+        """Whether training at one rate does not diverge within some steps."""
+        return len(self.losses(np.full(n_steps, rate))) == n_steps
 
 
 def _until_diverged(steps):
     """Return the losses of the steps up to the one where they have diverged."""
     losses, logs = [], []
     for loss in steps:
-        if not np.isfinite(loss):
+        if not math.isfinite(loss):
+            break
+        logs.append(math.log(max(loss, _TINY)))
+        first, last = logs[:_STEPS_LOOKED_AT], logs[-_STEPS_LOOKED_AT:]
+        if sum(last) - sum(first) > _STEPS_LOOKED_AT * math.log(_DIVERGED):
             break
         losses.append(loss)
-        logs.append(np.log(max(loss, np.finfo(float).tiny)))
-        first, last = logs[:_STEPS_LOOKED_AT], logs[-_STEPS_LOOKED_AT:]
-        if np.mean(last) - np.mean(first) > np.log(_DIVERGED):
-            break
     return np.array(losses)
 
 
 class _Batches:
-    """Rows of the steps, pass after pass over all of them."""
+    """Rows of the steps, epoch after epoch as in a fit."""
 
     def __init__(self, row_order, batch_size):
         self._row_order = row_order
         self._batch_size = batch_size
-        self._passes = 0
+        self._epoch = 0
         self._rows = np.empty(0, dtype=np.intp)
 
     def __call__(self, step, n_rows):
         """Return the positions of a step's rows; steps are asked for in turn."""
-        size = min(self._batch_size, n_rows)
-        if len(self._rows) < size:  # A last batch that would be short is left out.
-            self._rows = self._row_order(self._passes, n_rows)
-            self._passes += 1
-        batch, self._rows = self._rows[:size], self._rows[size:]
+        if not len(self._rows):
+            self._rows = self._row_order(self._epoch, n_rows)
+            self._epoch += 1
+        batch, self._rows = np.split(self._rows, [self._batch_size])
         return batch

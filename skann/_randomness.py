@@ -56,14 +56,6 @@ class Seeds:
         """
         return np.random.default_rng([self.order, epoch]).permutation(n_rows)
 
-    def row_order_of_test(self, number, n_rows):
-        """Return the order of the rows in one pass of a learning rate range test.
-
-        None of an epoch's, so that no fit starts on batches that it was tuned to.
-        """
-        rng = np.random.default_rng([self.order, number, 1])
-        return rng.permutation(n_rows)
-
 
 @contextmanager
 def fresh_names():

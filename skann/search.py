@@ -110,7 +110,8 @@ def find_learning_rate(
     """Find learning rates by a range test.
 
     A network is trained a step at each of up to 1500 learning rates which rise
-    geometrically, until the loss diverges. ``learning_rate="auto"`` does the same at
+    geometrically, until the loss diverges. What that suggests is tried for as many
+    steps, and halved while training diverges. ``learning_rate="auto"`` does the same at
     the beginning of a fit and takes the suggestion.
 
     Parameters

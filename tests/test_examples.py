@@ -146,6 +146,16 @@ def test_search():
     ]
 
 
+def test_learning_rate():
+    printed = run("learning_rate.py")
+    suggestion = number(printed, "Suggested learning rate:")
+    assert number(printed, "diverges above:") == pytest.approx(2 * suggestion, rel=0.01)
+    slow, slower, good = map(float, re.findall(r"after 8 epochs (\S+)", printed))
+    assert good < slower < slow
+    assert number(printed, '"auto" took') == suggestion
+    assert written("learning_rate.png")
+
+
 def test_every_example_is_tested():
     tests = {name.removeprefix("test_") for name in globals()}
     assert {path.stem for path in EXAMPLES.glob("*.py")} <= tests

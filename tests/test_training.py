@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from skann.training import Feed, prepare, train
+from skann.training import Feed, in_order, prepare, train
 from skann.training._cache import PROGRAMS
 from skann.training._dense import DenseTrainer, is_plain
 from skann.training._last_batch import can_be_filled_up
@@ -130,7 +130,7 @@ def both(make, n_rows=90, weighted=False, epochs=3, callbacks=list, target=lambd
         Feed(X_val, y_val, weight_val, dtype=dtype),
         callbacks=callbacks(),
         batch_size=BATCH,
-        row_order=None,
+        row_order=in_order,
         initial_epoch=0,
         epochs=epochs,
         verbose=0,

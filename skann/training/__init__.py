@@ -1,5 +1,6 @@
 """The engine: trains a compiled Keras model on arrays. It knows no estimator."""
 
+from skann.training._fallback import in_order
 from skann.training._feed import Feed
 from skann.training._forward import Forward
 from skann.training._guard import EarlyStopping
@@ -13,6 +14,7 @@ __all__ = [
     "EarlyStopping",
     "Feed",
     "Forward",
+    "in_order",
     "input_dtype",
     "losses_by_rate",
     "prepare",

@@ -6,7 +6,7 @@ import keras
 
 from skann.exceptions import EngineError
 from skann.training._dense import DenseTrainer, is_plain
-from skann.training._fallback import in_order, train_by_keras
+from skann.training._fallback import train_by_keras
 from skann.training._guard import KeepFinite, ReadsWeights
 from skann.training._program import NotCompilable, compiling_pays
 from skann.training._threads import one_blas_thread
@@ -59,8 +59,8 @@ def train(
     callbacks : list of keras.callbacks.Callback
         Owned by this fit.
     batch_size : int
-    row_order : callable of (epoch, n_rows) or None
-        Order of the training rows in an epoch; None leaves them in their own.
+    row_order : callable of (epoch, n_rows)
+        Order of the training rows in an epoch.
     initial_epoch, epochs : int
         Number of the first epoch, and of the one after the last.
     verbose : {0, 1, 2}
@@ -77,7 +77,7 @@ def train(
     EngineError
         If ``engine="compiled"`` and this cannot run compiled.
     """
-    arguments = (model, feed, validation, batch_size, row_order or in_order)
+    arguments = (model, feed, validation, batch_size, row_order)
     when = (initial_epoch, epochs, verbose)
     guard, trainer = KeepFinite(), None
     if engine != "keras":
