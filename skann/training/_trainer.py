@@ -44,6 +44,7 @@ class Trainer:
         self.row_order = row_order
         self.steps = -(-len(feed) // batch_size)
         self._watched = watched
+        self._weights = None
         self._variables = ProgramVariables(model)
         self._train = self._phase(feed, batch_size, "train", n_steps)
         # The loss of a plain stack needs no program of its own.
@@ -68,6 +69,7 @@ class Trainer:
         """Train for one epoch and return its logs (dict of float)."""
         if self._watched:
             self._variables.pull()
+        self._weights = None
         logs = self._train.run(self.row_order(epoch, len(self.feed)))
         if self._watched:
             self._variables.publish()
@@ -81,7 +83,12 @@ class Trainer:
 
     def weights(self):
         """Return the values of the model's weights, as they are now."""
-        return self._variables.weights()
+        if self._watched:
+            return self._variables.weights()
+        # Two callbacks and the validation ask for them in each epoch.
+        if self._weights is None:
+            self._weights = self._variables.weights()
+        return self._weights
 
     def finish(self):
         """Give the model its variables, averaged weights as Keras' fit does."""
