@@ -14,8 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 # No public way leads to tensorflow's global seed and its counter, or to Keras'
-# global seed generator, and both must be put back as they were.
+# global seed generator, and both must be put back as they were. Nor does one lead to
+# what layers without a seed draw theirs from.
 from keras.src.backend.common import global_state
+from keras.src.random import seed_generator
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED
 from sklearn.utils import check_random_state
@@ -72,6 +74,21 @@ def fresh_names():
         global_state.set_global_attribute(_NUMBERS_OF_NAMES, saved)
 
 
+class _ThreadsOwn:
+    """Stands in for Python's ``random`` in Keras: one thread draws from its own.
+
+    The module's generator is everybody's. In a worker of Dask, the thread that talks to
+    the scheduler draws from it, too, and layers would get other seeds.
+    """
+
+    def __init__(self, seed):
+        self._thread, self._own = threading.get_ident(), random.Random(seed)
+
+    def randint(self, low, high):
+        is_its = threading.get_ident() == self._thread
+        return (self._own if is_its else random).randint(low, high)
+
+
 @contextmanager
 def seeded_globals(seed, tensorflow=True):
     """Set Python's, NumPy's, tensorflow's and Keras' generators for a block of code.
@@ -84,6 +101,7 @@ def seeded_globals(seed, tensorflow=True):
         tf_state = vars(tf_context.context())
         saved_python = random.getstate()
         saved_numpy = np.random.get_state()  # noqa: NPY002
+        saved_source = seed_generator.python_random
         saved_tf = {name: tf_state.get(name) for name in ("_seed", "_rng")}
         saved_keras = [
             global_state.get_global_attribute(name) for name in _KERAS_GLOBALS
@@ -91,6 +109,7 @@ def seeded_globals(seed, tensorflow=True):
         if tensorflow:
             tf.random.set_seed(seed)
         random.seed(seed)
+        seed_generator.python_random = _ThreadsOwn(seed)
         np.random.seed(seed)  # noqa: NPY002
         global_state.set_global_attribute(GLOBAL_RANDOM_SEED, seed)
         global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
@@ -98,6 +117,7 @@ def seeded_globals(seed, tensorflow=True):
             yield
         finally:
             random.setstate(saved_python)
+            seed_generator.python_random = saved_source
             np.random.set_state(saved_numpy)  # noqa: NPY002
             tf_state.update(saved_tf)
             for name, value in zip(_KERAS_GLOBALS, saved_keras, strict=True):

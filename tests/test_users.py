@@ -13,6 +13,7 @@ import pickle
 import random
 import subprocess
 import sys
+import threading
 import tracemalloc
 
 import keras
@@ -518,6 +519,29 @@ def test_random_state_decides_everything(build_fn, houses):
         fits.append(model.fit(*houses))
     assert_same_network(*fits[:2])
     assert fits[1].loss_curve_ != fits[2].loss_curve_
+
+
+@pytest.fixture
+def another_thread_draws():
+    """Python's global generator in use, as in a worker of Dask."""
+    done = threading.Event()
+
+    def draw():
+        while not done.is_set():
+            random.random()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+
+
+def test_random_state_decides_whatever_other_threads_draw(houses, request):
+    alone = built(user_models.build_lazily).fit(*houses)
+    request.getfixturevalue("another_thread_draws")
+    for _ in range(3):
+        assert_same_network(built(user_models.build_lazily).fit(*houses), alone)
 
 
 # 15: predict_proba is missing, has a wrong shape, or rows that do not sum to 1.
