@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from skann import _disk_cache
 
 _SILENT = "3"
+_THREADS, _OURS = "TF_NUM_INTRAOP_THREADS", "_SKANN_NUM_INTRAOP_THREADS"
 _CHATTER = (
     "absl::InitializeLog",
     "cudart_stub",
@@ -56,10 +57,7 @@ def quiet_import():
     """
     # Otherwise the first process takes all of a GPU's memory, and the others fail.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    # joblib tells its workers their share of the cores in this variable.
-    if "OMP_NUM_THREADS" in os.environ:
-        share = os.environ["OMP_NUM_THREADS"]
-        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", share)
+    _take_share()
     _disk_cache.turn_on()
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _SILENT)
     if "tensorflow" in sys.modules or level != _SILENT:
@@ -82,3 +80,15 @@ def quiet_import():
                 text = line.decode(errors="replace")
                 if not any(word in text for word in _CHATTER):
                     sys.stderr.write(text)
+
+
+def _take_share():
+    """Hold tensorflow to as many threads as this process is told to take.
+
+    joblib and Dask tell their workers in ``OMP_NUM_THREADS``. What skann made of it in
+    the process that started this one is inherited, and may be more than the share here.
+    (`tf.config` would not be inherited, but is part of the disk cache's keys.)
+    """
+    share = os.environ.get("OMP_NUM_THREADS")
+    if share and os.environ.get(_THREADS) in (None, os.environ.get(_OURS)):
+        os.environ[_THREADS] = os.environ[_OURS] = share
