@@ -1,9 +1,11 @@
 """What several tests share: real data, and an environment that needs no screen."""
 
 import os
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from distributed import Client, LocalCluster
 
 from skann import datasets
 
@@ -30,3 +32,16 @@ def fashion_mnist():
     if datasets._find_fashion_mnist() is None:
         pytest.skip(datasets._not_found_message())
     return datasets.load_fashion_mnist()
+
+
+@pytest.fixture(scope="module")
+def dask_client():
+    """A client of a Dask cluster of two processes on this machine."""
+    with (
+        patch.dict(os.environ),  # Dask leaves its workers' OMP_NUM_THREADS=1 in it.
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client

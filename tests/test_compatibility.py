@@ -363,6 +363,10 @@ SEARCHES = {
         cv=3,
         random_state=0,
     ),
+    # Of 2000 planned steps, from which on fits are compiled.
+    "compiled": lambda model: GridSearchCV(
+        clone(model).set_params(batch_size=1), {"learning_rate": [1e-5, 0.02]}, cv=3
+    ),
 }
 
 
@@ -379,13 +383,16 @@ def alone(california, iris):
             ("random", classification),
             ("halving", regression),
             ("halving", classification),
+            ("compiled", regression),
         ]
     ]
 
 
 # One test for all: starting the processes takes longer than the searches.
-@pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_searches_repeat_in(backend, alone):
+@pytest.mark.parametrize("backend", ["loky", "threading", "dask"])
+def test_searches_repeat_in(backend, alone, request):
+    if backend == "dask":
+        request.getfixturevalue("dask_client")
     for kind, expected, X, y, floor in alone:
         with joblib.parallel_config(backend=backend):
             search = clone(expected).set_params(n_jobs=2).fit(X, y)
@@ -395,6 +402,9 @@ def test_searches_repeat_in(backend, alone):
         np.testing.assert_array_equal(search.predict(X), expected.predict(X), kind)
         assert search.best_params_ == expected.best_params_
         assert search.best_score_ > floor
+        # What is not compiled is in full precision.
+        dtype = search.best_estimator_.model_.layers[-1].dtype
+        assert dtype == ("float32" if kind == "compiled" else "float64")
         assert search.best_estimator_.n_iter_ == (16 if kind == "halving" else 20)
 
 
