@@ -1,0 +1,251 @@
+"""Searches in worker processes of joblib: their threads, programs and memory.
+
+Each script runs in a process of its own, as from a fresh terminal. What a build
+function may be there is in test_users, row 7, too.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from workers import TELLS_THREADS
+
+from skann import _tensorflow
+
+TESTS = Path(__file__).parent
+
+linux = pytest.mark.skipif(not TELLS_THREADS, reason="needs /proc")
+
+
+def run(script, *arguments, **environment):
+    """Run a script as a user would, and return what it prints as JSON."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env={**env, "PYTHONPATH": str(TESTS), **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,  # Instead of a hang.
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+SEARCH = """
+import json, sys
+
+from skann import MLPKerasRegressor
+
+import keras
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.model_selection import GridSearchCV
+from workers import threads
+
+
+class Halve(keras.layers.Layer):
+    def call(self, x):
+        return x / 2
+
+
+class Enough(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = epoch == 20
+
+
+def build_model(width=4, input_shape=(5,)):
+    layers = [keras.Input(input_shape), Halve(), keras.layers.Dense(width, "tanh")]
+    return keras.Sequential([*layers, keras.layers.Dense(1)])
+
+
+def scores_of(model):
+    grid = {"learning_rate": [1e-3, 1e-2]}
+    search = GridSearchCV(model, grid, cv=2, n_jobs=n_jobs, error_score="raise")
+    results = search.fit(X, y).cv_results_
+    return [results[f"split{i}_test_score"].tolist() for i in (0, 1)]
+
+
+n_jobs = int(sys.argv[1])
+X = np.random.default_rng(0).normal(size=(250, 5))
+y = X[:, :3].sum(axis=1)
+# More than 2000 steps are planned for each fit: they are compiled.
+long = {"batch_size": 4, "epochs": 100, "random_state": 0, "callbacks": [Enough()]}
+# tensorflow has trained and predicted before the workers are started.
+own = MLPKerasRegressor(build_model, **long).fit(X, y)
+own.predict(X)
+own.set_params(engine="keras").fit(X, y, epochs=1).predict(X)
+scores = [
+    scores_of(MLPKerasRegressor(n_hidden=1, **long)),
+    scores_of(MLPKerasRegressor(lambda: build_model(3), **long)),
+]
+found = Parallel(n_jobs=n_jobs)(delayed(threads)() for _ in range(n_jobs))
+print(json.dumps({"scores": scores, "threads": found}))
+"""
+
+
+@pytest.fixture(scope="module")
+def searches(tmp_path_factory):
+    """Return the same search alone and in two processes, and what each compiled."""
+    place = tmp_path_factory.mktemp("search")
+    found = []
+    for n_jobs in (1, 2):
+        compiled = place / f"compiled-{n_jobs}"
+        told = run(
+            SEARCH,
+            n_jobs,
+            SKANN_CACHE_DIR=str(place / "cache"),
+            # XLA writes down what it compiles, and makes no directory for nothing.
+            XLA_FLAGS=f"--xla_dump_to={compiled} --xla_dump_hlo_as_text",
+        )
+        entries = sorted(place.glob("cache/*/*.pb"))
+        found.append({**told, "compiled": compiled, "entries": entries})
+    return found
+
+
+def test_processes_give_the_same_scores_after_tensorflow_has_run(searches):
+    alone, in_processes = searches
+    assert in_processes["scores"] == alone["scores"]
+
+
+def test_nothing_is_compiled_twice_where_the_disk_cache_has_it(searches):
+    alone, in_processes = searches
+    assert any(alone["compiled"].iterdir())
+    assert not in_processes["compiled"].exists()
+    assert len(alone["entries"]) >= 3
+    assert in_processes["entries"] == alone["entries"]
+
+
+@linux
+def test_a_worker_takes_its_share_of_the_cores(searches):
+    share = max(1, os.cpu_count() // 2)
+    for blas, tensorflow in searches[1]["threads"]:
+        assert blas <= share
+        assert tensorflow == share
+
+
+LIMITED = """
+import json
+
+import skann
+from joblib import Parallel, delayed, parallel_config
+from workers import threads
+
+with parallel_config("loky", inner_max_num_threads=1):
+    parallel = Parallel(n_jobs=2)
+    print(json.dumps([threads(), *parallel(delayed(threads)() for _ in range(2))]))
+"""
+
+
+# As under a batch system, which sets the variable to the cores of a job.
+@linux
+@pytest.mark.slow
+def test_a_worker_may_have_fewer_threads_than_the_process_that_starts_it():
+    own, *workers = run(LIMITED, OMP_NUM_THREADS="2")
+    assert own[1] == 2
+    assert workers == [[1, 1], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("before", "share", "after"),
+    [
+        (None, None, None),
+        (None, "2", "2"),
+        ("4", "2", "4"),
+        ("inherited", "2", "2"),
+        ("inherited", None, "8"),
+    ],
+)
+def test_threads_are_the_users_or_else_the_processs_share(
+    before, share, after, monkeypatch
+):
+    for name in ("OMP_NUM_THREADS", _tensorflow._THREADS, _tensorflow._OURS):
+        monkeypatch.delenv(name, raising=False)
+    if before == "inherited":
+        monkeypatch.setenv("OMP_NUM_THREADS", "8")
+        _tensorflow._take_share()
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    elif before is not None:
+        monkeypatch.setenv(_tensorflow._THREADS, before)
+    if share is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", share)
+    _tensorflow._take_share()
+    assert os.environ.get(_tensorflow._THREADS) == after
+
+
+WIDE = """
+import json
+
+import numpy as np
+from sklearn.model_selection import GridSearchCV
+
+from skann import MLPKerasRegressor
+
+X = np.random.default_rng(0).normal(size=(1000, 300))
+y = X[:, :3].sum(axis=1)
+model = MLPKerasRegressor(
+    hidden_layer_sizes=(512, 512), epochs=200, patience=2, early_stopping=True,
+    random_state=0,
+)
+scores = []
+for n_jobs in (1, 2):
+    search = GridSearchCV(model, {"learning_rate": [1e-4, 1e-3]}, cv=2, n_jobs=n_jobs)
+    search.fit(X, y)
+    scores.append([search.cv_results_[f"split{i}_test_score"].tolist() for i in (0, 1)])
+print(json.dumps(scores))
+"""
+
+
+# With more threads, the sums of wide layers are in another order than in the workers.
+@pytest.mark.slow
+def test_wide_networks_repeat_in_processes_of_as_many_threads():
+    alone, in_processes = run(WIDE, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    assert in_processes == alone
+
+
+MEMORY = """
+import json
+
+import numpy as np
+from joblib import Parallel, delayed, parallel_config
+from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import StandardScaler
+
+from skann import MLPKerasRegressor
+from skann.datasets import load_california_housing
+from workers import resident
+
+X, y = load_california_housing(return_X_y=True)
+X, y = StandardScaler().fit_transform(X)[:6000], y[:6000]
+model = MLPKerasRegressor(n_neurons=50, patience=3, epochs=30, early_stopping=True)
+
+
+def memory_after(seeds):
+    grid = {"random_state": seeds}
+    GridSearchCV(model, grid, cv=2, n_jobs=2, refit=False).fit(X, y)
+    return Parallel(n_jobs=2)(delayed(told)() for _ in range(2))
+
+
+def told():
+    import os, time
+
+    time.sleep(0.5)  # So that each worker is asked.
+    return os.getpid(), resident()
+
+
+before, after = memory_after([0, 1, 2, 3]), memory_after(list(range(300)))
+print(json.dumps([before, after]))
+"""
+
+
+@linux
+@pytest.mark.slow
+def test_the_memory_of_a_worker_is_bounded_over_300_fits():
+    before, after = map(dict, run(MEMORY))
+    assert len(before) == 2
+    assert after.keys() == before.keys()
+    for worker, megabytes in before.items():
+        assert after[worker] - megabytes < 50
