@@ -1,14 +1,17 @@
 """The README and the pages of docs: their Python code runs, and their links lead on.
 
 The blocks of a page run in order, in one namespace and an empty directory, as if a
-reader pasted them one after the other.
+reader pasted them one after the other. What needs more than this machine is fenced as
+`py` instead of `python`: it is shown, and not run.
 """
 
+import os
 import re
 import sys
 import types
 import warnings
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import sklearn
@@ -43,7 +46,11 @@ def test_code_runs(page, tmp_path, monkeypatch):
     # A reader's code is the main module: pickles look there for its functions.
     main = types.ModuleType("__main__")
     monkeypatch.setitem(sys.modules, "__main__", main)
-    with sklearn.config_context(), warnings.catch_warnings():
+    with (
+        sklearn.config_context(),
+        warnings.catch_warnings(),
+        patch.dict(os.environ),  # Dask leaves its workers' OMP_NUM_THREADS=1 in it.
+    ):
         for block in blocks(page):
             exec(compile(block, page, "exec"), vars(main))
 
