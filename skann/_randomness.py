@@ -82,11 +82,19 @@ class _ThreadsOwn:
     """
 
     def __init__(self, seed):
-        self._thread, self._own = threading.get_ident(), random.Random(seed)
+        self._thread = threading.get_ident()
+        self._start(seed)
+
+    def _start(self, seed):
+        self._seed, self._own = seed, random.Random(seed)
 
     def randint(self, low, high):
-        is_its = threading.get_ident() == self._thread
-        return (self._own if is_its else random).randint(low, high)
+        if threading.get_ident() != self._thread:
+            return random.randint(low, high)
+        seed = global_state.get_global_attribute(GLOBAL_RANDOM_SEED)
+        if seed != self._seed:  # The build function has called set_random_seed.
+            self._start(seed)
+        return self._own.randint(low, high)
 
 
 @contextmanager

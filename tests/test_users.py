@@ -521,6 +521,21 @@ def test_random_state_decides_everything(build_fn, houses):
     assert fits[1].loss_curve_ != fits[2].loss_curve_
 
 
+def build_with_its_own_seed(input_shape):
+    keras.utils.set_random_seed(7)
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(1)])
+
+
+def test_a_build_function_may_set_its_own_seed(houses):
+    X, _ = houses
+    expected = build_with_its_own_seed(X.shape[1:]).get_weights()
+    for random_state in (0, 1):
+        model = built(build_with_its_own_seed, random_state=random_state)
+        model.set_params(learning_rate=1e-30, early_stopping=False).fit(*houses)
+        for weight, own in zip(model.model_.get_weights(), expected, strict=True):
+            np.testing.assert_allclose(weight, own, atol=1e-20)
+
+
 @pytest.fixture
 def another_thread_draws():
     """Python's global generator in use, as in a worker of Dask."""
