@@ -8,6 +8,7 @@ edition, O'Reilly 2022, chapter 10: half of the rate above which training diverg
 """
 
 import math
+import statistics
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,8 +17,6 @@ from scipy.ndimage import gaussian_filter1d
 from skann._serialisation import assign_values, values_of
 from skann.exceptions import DivergenceError
 from skann.training import losses_by_rate
-
-_TINY = np.finfo(float).tiny
 
 # From where hardly anything moves to where everything diverges.
 MIN_RATE, MAX_RATE = 1e-5, 10.0
@@ -41,7 +40,8 @@ class LearningRateTest:
     rates : ndarray of shape (n_steps,)
         Learning rate of each step until the loss diverged, rising geometrically.
     losses : ndarray of shape (n_steps,)
-        Smoothed training loss at each of them.
+        Training loss at each of them, smoothed. What is more than twice as high as the
+        first losses counts as twice as high.
     divergence_rate : float
         Rate at which the smoothed loss is least: above it, training diverges. The
         smoothing brings it down a little, to the safe side. Lower, where training at
@@ -63,9 +63,9 @@ class LearningRateTest:
     @classmethod
     def of(cls, rates, losses, n_steps):
         """Judge the losses of the steps that were taken of `n_steps`."""
-        logs = np.log(np.maximum(losses, _TINY))
-        # Means of logarithms hardly move for one bad batch.
-        smooth = np.exp(gaussian_filter1d(logs, _SMOOTHING * n_steps, mode="nearest"))
+        # So that a single bad batch does not decide.
+        capped = np.minimum(losses, _times(2.0, _level(losses)))
+        smooth = gaussian_filter1d(capped, _SMOOTHING * n_steps, mode="nearest")
         divergence_rate = float(rates[np.argmin(smooth)])
         return cls(np.asarray(rates), smooth, divergence_rate, divergence_rate / 2)
 
@@ -170,16 +170,25 @@ class _Trial:
 
 def _until_diverged(steps):
     """Return the losses of the steps up to the one where they have diverged."""
-    losses, logs = [], []
+    losses = []
     for loss in steps:
         if not math.isfinite(loss):
             break
-        logs.append(math.log(max(loss, _TINY)))
-        first, last = logs[:_STEPS_LOOKED_AT], logs[-_STEPS_LOOKED_AT:]
-        if sum(last) - sum(first) > _STEPS_LOOKED_AT * math.log(_DIVERGED):
+        last = [*losses[1 - _STEPS_LOOKED_AT :], loss]
+        if statistics.median(last) > _times(_DIVERGED, _level(losses or last)):
             break
         losses.append(loss)
     return np.array(losses)
+
+
+def _level(losses):
+    """Return the level of the first losses, which a bad batch among them leaves."""
+    return statistics.median(losses[:_STEPS_LOOKED_AT])
+
+
+def _times(factor, level):
+    """Return a level so many times as high; a loss may be negative."""
+    return level + (factor - 1.0) * abs(level)
 
 
 class _Batches:

@@ -127,10 +127,9 @@ class LearningRateDisplay:
             linestyle=":",
             label=f"diverges above, {test.divergence_rate:.2g}",
         )
-        ax.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="loss")
-        # What comes after divergence would press all else together.
-        before = test.losses[test.rates <= test.divergence_rate]
-        ax.set_ylim(before.min() / 2, 4 * before.max())
+        ax.set(xscale="log", xlabel="learning rate", ylabel="loss")
+        if test.losses.min() > 0:
+            ax.set_yscale("log")
         ax.legend()
         self.ax_ = ax
         self.figure_ = ax.figure
