@@ -73,7 +73,7 @@ def _backend(way):
 
         X, y = california()
         with (
-            LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+            LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster,
             Client(cluster),
             joblib.parallel_config("dask", scatter=[X, y]),
         ):
