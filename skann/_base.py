@@ -274,6 +274,7 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
                     f"network that was built with {name}={value!r}."
                 )
             self.model_.optimizer.learning_rate = new
+            vars(self).pop("learning_rate_", None)
             self._built_with = {**self._built_with, name: new}
 
     def _dtype(self, data):
@@ -494,8 +495,11 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
         return tags
 
 
-# Attributes that not every fit sets.
-_OF_A_FIT = ("history_", "checkpoint_path_", "tensorboard_dir_", "learning_rate_")
+# Attributes that are set while a fit runs, or at its end.
+_OF_A_FIT = (
+    *("history_", "loss_curve_", "n_iter_", "best_epoch_", "engine_"),
+    *("checkpoint_path_", "tensorboard_dir_", "learning_rate_"),
+)
 
 _FLOATS = (np.dtype("float64"), np.dtype("float32"))
 

@@ -230,6 +230,10 @@ def _arguments(build_fn, params, defaults, problem, seed):
         "random_state": seed,
     }
     arguments = {k: v for k, v in offered.items() if k in takes and k != "model"} | own
+    # Keras' layers refuse NumPy's integers, which come of a grid of np.arange.
+    arguments = {
+        k: v.item() if isinstance(v, np.generic) else v for k, v in arguments.items()
+    }
     given = {*arguments, "meta", "compile_kwargs"}
     needed = [
         name

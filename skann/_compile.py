@@ -71,7 +71,8 @@ def optimizer_of(params, defaults):
     if isinstance(optimizer, str):
         known = _classes_in(keras.optimizers, keras.optimizers.Optimizer)
         by_name = {name.replace("_", ""): thing for name, thing in known.items()}
-        del by_name["lossscaleoptimizer"]  # It wraps another one.
+        for name in ("lossscaleoptimizer", "multioptimizer"):  # They wrap others.
+            by_name.pop(name, None)
         if optimizer.lower().replace("_", "") not in by_name:
             raise ValueError(
                 f"optimizer={optimizer!r} is no optimizer of Keras; it has "
@@ -144,7 +145,7 @@ def metrics_of(metrics):
 
 
 # Keras chooses the metric that fits loss and outputs.
-_CHOSEN_BY_KERAS = ("accuracy", "acc", "crossentropy", "ce")
+_CHOSEN_BY_KERAS = ("accuracy", "acc")
 
 
 def _metric(metric):

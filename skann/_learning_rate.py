@@ -9,7 +9,7 @@ edition, O'Reilly 2022, chapter 10: half of the rate above which training diverg
 
 import math
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -31,7 +31,7 @@ _SMOOTHING = 0.02
 _DIVERGED, _STEPS_LOOKED_AT = 10.0, 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LearningRateTest:
     """Result of a learning rate range test.
 
@@ -55,8 +55,8 @@ class LearningRateTest:
     skann.plotting.LearningRateDisplay : Its picture.
     """
 
-    rates: np.ndarray
-    losses: np.ndarray
+    rates: np.ndarray = field(repr=False)
+    losses: np.ndarray = field(repr=False)
     divergence_rate: float
     suggestion: float
 
@@ -123,20 +123,29 @@ def range_test(model, feed, rates, *, batch_size, row_order, engine):
     Raises
     ------
     ValueError
-        If the optimizer's learning rate cannot be set, or no loss is reported.
+        If the optimizer's learning rate cannot be set, no loss is reported, or that is
+        the same at all rates.
     DivergenceError
-        If the first losses are not finite.
+        If the loss diverges at the first rates.
     """
     trial = _Trial(model, feed, batch_size, row_order, engine)
     losses = trial.losses(rates)
     if len(losses) < _STEPS_LOOKED_AT:
         raise DivergenceError(
-            f"The training loss became infinite or NaN at a learning rate of "
-            f"{rates[len(losses)]:.2g}. Bring X to one scale (StandardScaler), and "
-            "look at the loss and the network."
+            "The training loss diverged at a learning rate of "
+            f"{rates[len(losses)]:.2g} already. Bring X and y to one scale "
+            "(StandardScaler, normalize_y='auto'), and look at loss and network."
+        )
+    if np.ptp(losses) == 0:
+        raise ValueError(
+            f"The training loss is {losses[0]:.3g} at every learning rate, so that a "
+            "range test finds none. Give learning_rate a number."
         )
     test = LearningRateTest.of(rates[: len(losses)], losses, len(rates))
-    while test.suggestion > rates[0] and not trial.holds(test.suggestion, len(rates)):
+    level = _level(losses)
+    while test.suggestion > rates[0]:
+        if trial.holds(test.suggestion, len(rates), level):
+            break
         test = test.halved()
     return test
 
@@ -150,32 +159,39 @@ class _Trial:
         self._how = {"batch_size": batch_size, "engine": engine}
         self._row_order = row_order
 
-    def losses(self, rates):
-        """Return the loss of a step at each of the rates, until they have diverged."""
+    def losses(self, rates, level=None):
+        """Return the loss of a step at each of the rates, until they have diverged.
+
+        `level` is that of losses from which they may not go far; None takes the first.
+        """
         before = values_of(self._model)
         batches = _Batches(self._row_order, self._how["batch_size"])
         steps = losses_by_rate(
             self._model, self._feed, rates, batches=batches, **self._how
         )
         try:
-            return _until_diverged(steps)
+            return _until_diverged(steps, level)
         finally:
             steps.close()
             assign_values(self._model, before)
 
-    def holds(self, rate, n_steps):
-        """Whether training at one rate does not diverge within some steps."""
-        return len(self.losses(np.full(n_steps, rate))) == n_steps
+    def holds(self, rate, n_steps, level):
+        """Whether training at one rate ends no higher than where losses began."""
+        losses = self.losses(np.full(n_steps, rate), level)
+        return len(losses) == n_steps and (
+            statistics.median(losses[-_STEPS_LOOKED_AT:]) <= level
+        )
 
 
-def _until_diverged(steps):
+def _until_diverged(steps, level):
     """Return the losses of the steps up to the one where they have diverged."""
     losses = []
     for loss in steps:
         if not math.isfinite(loss):
             break
         last = [*losses[1 - _STEPS_LOOKED_AT :], loss]
-        if statistics.median(last) > _times(_DIVERGED, _level(losses or last)):
+        first = _level(losses or last) if level is None else level
+        if statistics.median(last) > _times(_DIVERGED, first):
             break
         losses.append(loss)
     return np.array(losses)

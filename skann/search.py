@@ -1,5 +1,6 @@
 """Hyper-parameter search: what to search, and the learning rates to search among."""
 
+import math
 from numbers import Real
 
 from scipy import stats
@@ -7,7 +8,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from skann._base import BaseMLPKeras
-from skann._build import NETWORK_PARAMETERS, signature_parameters
+from skann._build import signature_parameters
 from skann._classifier import MLPKerasClassifier
 from skann._learning_rate import MAX_RATE, MIN_RATE, LearningRateTest
 from skann._regressor import MLPKerasRegressor
@@ -15,9 +16,6 @@ from skann._regressor import MLPKerasRegressor
 __all__ = ["LearningRateTest", "find_learning_rate", "param_distributions"]
 
 _KINDS = {"regressor": MLPKerasRegressor, "classifier": MLPKerasClassifier}
-
-# Steps of a size of their own for each parameter: their rates are smaller.
-_ADAPTIVE = ("adam", "rmsprop", "adagrad", "adadelta", "adafactor", "ftrl", "lion")
 
 
 def param_distributions(estimator, *, prefix=None):
@@ -75,10 +73,10 @@ def param_distributions(estimator, *, prefix=None):
 
 
 def _distributions(estimator):
-    slow = isinstance(estimator.optimizer, str) and not any(
-        name in estimator.optimizer.lower() for name in _ADAPTIVE
-    )
-    rates = (3e-3, 0.3) if slow else (3e-4, 3e-2)
+    optimizer = getattr(estimator.optimizer, "__name__", estimator.optimizer)
+    # All others choose the size of each parameter's steps by themselves.
+    plain = isinstance(optimizer, str) and optimizer.lower() == "sgd"
+    rates = (3e-3, 0.3) if plain else (3e-4, 3e-2)
     return {
         "n_hidden": stats.randint(1, 4),
         "n_neurons": stats.randint(16, 129),
@@ -90,18 +88,25 @@ def _distributions(estimator):
 
 def _useful_to(estimator):
     """Return the names of the parameters that an estimator makes use of."""
-    takes, takes_any = signature_parameters(estimator.model)
-    useful = {"batch_size", *takes}
-    if takes_any:
-        useful |= {*NETWORK_PARAMETERS, "learning_rate"}
+    takes, _ = signature_parameters(estimator.model)
+    useful = {"batch_size", *takes} - (estimator.model_kwargs or {}).keys()
     if estimator.hidden_layer_sizes is not None:
         useful -= {"n_hidden", "n_neurons"}
+    if isinstance(estimator.activation, (list, tuple)):
+        useful -= {"n_hidden"}  # There is one for each layer.
     # Of a build function that takes neither, only a fit can tell.
-    own_rate = isinstance(estimator.learning_rate, (Real, str))
-    own_rate &= isinstance(estimator.optimizer, (str, type))
     if estimator.model is None or "compile_kwargs" in takes:
         useful.add("learning_rate")
-    return useful if own_rate else useful - {"learning_rate"}
+    return useful if _has_own_rate(estimator) else useful - {"learning_rate"}
+
+
+def _has_own_rate(estimator):
+    """Whether it is the parameter that decides the learning rate."""
+    return (
+        isinstance(estimator.learning_rate, (Real, str))
+        and isinstance(estimator.optimizer, (str, type))
+        and "learning_rate" not in (estimator.optimizer_kwargs or {})
+    )
 
 
 def find_learning_rate(
@@ -139,9 +144,10 @@ def find_learning_rate(
     TypeError
         If `estimator` is none of skann's and no Pipeline that ends in one.
     ValueError
-        For rates out of order, bad data, and where the learning rate cannot be set.
+        For rates out of order, bad data, where the learning rate cannot be set, and
+        where the loss is the same at all rates.
     DivergenceError
-        If the loss is not finite from the first rates on.
+        If the loss diverges at the first rates.
 
     References
     ----------
@@ -157,15 +163,21 @@ def find_learning_rate(
     >>> bool(1e-3 < found.suggestion < 0.1)
     True
     """
-    if not 0 < min_rate < max_rate:
+    are_numbers = isinstance(min_rate, Real) and isinstance(max_rate, Real)
+    if not are_numbers or not 0 < min_rate < max_rate < math.inf:
         raise ValueError(
-            "Rates must rise from above 0; got "
+            "Rates must be finite numbers that rise from above 0; got "
             f"min_rate={min_rate!r} and max_rate={max_rate!r}."
         )
-    _, network = _network_in(estimator)
-    if isinstance(estimator, Pipeline) and len(estimator) > 1:
-        X = clone(estimator[:-1]).fit_transform(X, y)
-    network = clone(network).set_params(learning_rate="auto")
+    _network_in(estimator)
+    while isinstance(estimator, Pipeline):
+        if len(estimator) > 1:
+            X = clone(estimator[:-1]).fit_transform(X, y)
+        estimator = estimator[-1]
+    kwargs = dict(estimator.optimizer_kwargs or {})
+    kwargs.pop("learning_rate", None)
+    network = clone(estimator)
+    network.set_params(learning_rate="auto", optimizer_kwargs=kwargs or None)
     return network._find_learning_rate(X, y, sample_weight, min_rate, max_rate)
 
 
@@ -180,6 +192,6 @@ def _network_in(estimator):
     if isinstance(estimator, BaseMLPKeras):
         return [], estimator
     raise TypeError(
-        "An estimator of skann or a Pipeline that ends in one was expected; got "
-        f"{estimator!r}."
+        "An instance of an estimator of skann, or a Pipeline that ends in one, was "
+        f"expected; got {estimator!r}."
     )

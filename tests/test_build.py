@@ -102,6 +102,12 @@ def test_a_tutorials_function_takes_parameters_by_name(data):
     assert isinstance(model.model_.optimizer, keras.optimizers.SGD)
 
 
+def test_integers_of_numpy_reach_it_as_pythons(data):
+    model = MLPKerasRegressor(tutorial, n_neurons=np.int64(6), epochs=1)
+    model.set_params(model__n_extra=np.arange(3)[1]).fit(*data)
+    assert model.model_.layers[0].units == 7
+
+
 def test_parameters_of_the_function_are_listed_and_checked():
     model = MLPKerasRegressor(tutorial, model_kwargs={"n_extra": 1})
     assert model.get_params()["model__n_extra"] == 1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn.base import clone
+from sklearn.datasets import load_wine
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
@@ -55,6 +56,10 @@ def build_any(input_shape, **kwargs):
     raise AssertionError("nothing is built to see what can be searched")
 
 
+def build_wide(n_neurons=4, input_shape=(1,)):
+    raise AssertionError("nothing is built to see what can be searched")
+
+
 def build_uncompiled(n_neurons, compile_kwargs):
     raise AssertionError("nothing is built to see what can be searched")
 
@@ -66,7 +71,13 @@ def build_uncompiled(n_neurons, compile_kwargs):
         ({"hidden_layer_sizes": (8, 4)}, {"learning_rate", "dropout", "batch_size"}),
         ({"optimizer": keras.optimizers.SGD()}, EVERYTHING - {"learning_rate"}),
         ({"model": build_deep}, {"n_hidden", "batch_size"}),
-        ({"model": build_any}, EVERYTHING),
+        ({"model": build_any}, {"batch_size"}),
+        ({"model": build_wide, "model_kwargs": {"n_neurons": 8}}, {"batch_size"}),
+        ({"activation": ["relu", "tanh"]}, EVERYTHING - {"n_hidden"}),
+        (
+            {"optimizer_kwargs": {"learning_rate": 0.1}},
+            EVERYTHING - {"learning_rate"},
+        ),
         ({"model": build_uncompiled}, {"n_neurons", "learning_rate", "batch_size"}),
         ({"model": keras.Sequential()}, {"batch_size"}),
     ],
@@ -94,9 +105,12 @@ def test_learning_rates_are_log_uniform_and_fit_the_optimizer():
         return rates.median()
 
     assert middle(optimizer="sgd") == pytest.approx(10 * middle(optimizer="AdamW"))
+    assert middle(optimizer=keras.optimizers.SGD) == middle(optimizer="SGD")
 
 
-@pytest.mark.parametrize("estimator", ["nothing", Ridge(), make_pipeline(Ridge()), 3])
+@pytest.mark.parametrize(
+    "estimator", ["nothing", Ridge(), make_pipeline(Ridge()), 3, MLPKerasRegressor]
+)
 @pytest.mark.parametrize("function", [names, lambda e: find_learning_rate(e, [], [])])
 def test_what_is_none_of_skanns_is_refused(function, estimator):
     with pytest.raises(TypeError, match="estimator of skann"):
@@ -139,8 +153,15 @@ def test_first_and_last_rate_can_be_given(scaled):
         MLPKerasRegressor(**SMALL), *scaled, min_rate=1e-4, max_rate=1e-2
     )
     assert (found.rates[0], found.rates[-1]) == (1e-4, 1e-2)
-    with pytest.raises(ValueError, match="must rise"):
-        find_learning_rate(MLPKerasRegressor(), *scaled, min_rate=1, max_rate=0.1)
+
+
+@pytest.mark.parametrize(
+    "bounds", [(1, 0.1), (0, 1), ("a", 1), (0.1, None), (1, np.inf), (1, np.nan)]
+)
+def test_bounds_that_do_not_rise_are_refused(bounds, scaled):
+    low, high = bounds
+    with pytest.raises(ValueError, match="that rise"):
+        find_learning_rate(MLPKerasRegressor(), *scaled, min_rate=low, max_rate=high)
 
 
 def test_a_pipeline_transforms_and_nothing_is_fitted(california, scaled):
@@ -152,6 +173,8 @@ def test_a_pipeline_transforms_and_nothing_is_fitted(california, scaled):
     )
     assert not hasattr(alone, "model_")
     assert not hasattr(pipeline[0], "mean_")
+    nested = make_pipeline("passthrough", pipeline)
+    assert find_learning_rate(nested, *california).suggestion == found.suggestion
 
 
 def test_weights_count(scaled):
@@ -269,9 +292,46 @@ def build_scheduled(input_shape):
     return model
 
 
+def test_a_batch_without_any_loss_decides_nothing():
+    X, y = load_wine(return_X_y=True)  # Not scaled: losses are 0 or in the hundreds.
+    rates = [
+        find_learning_rate(MLPKerasClassifier(epochs=30, random_state=seed), X, y)
+        for seed in range(4)
+    ]
+    assert all(1e-4 < found.suggestion < 0.1 for found in rates)
+
+
+def test_a_suggestion_with_which_training_explodes_is_halved(scaled):
+    X, y = scaled
+    # The loss falls by the size of X alone, at whatever rate; then it grows.
+    found = find_learning_rate(MLPKerasRegressor(**SMALL), 1e4 * X, y)
+    model = MLPKerasRegressor(**SMALL, learning_rate=found.suggestion).fit(1e4 * X, y)
+    assert model.loss_curve_[-1] < found.losses[0]
+
+
+def no_loss(y_true, y_pred):
+    return keras.ops.mean(0.0 * y_pred, axis=-1)
+
+
+def test_a_test_is_short_when_shown(scaled):
+    found = find_learning_rate(MLPKerasRegressor(**SMALL), *scaled)
+    assert len(repr(found)) < 100
+    assert found in {found}
+
+
+def test_a_rate_set_later_is_no_longer_the_one_found(scaled):
+    model = MLPKerasRegressor(**SMALL, learning_rate="auto", warm_start=True)
+    rate = model.fit(*scaled).learning_rate_
+    assert model.fit(*scaled).learning_rate_ == rate
+    model.set_params(learning_rate=0.01).fit(*scaled)
+    assert not hasattr(model, "learning_rate_")
+    assert float(model.model_.optimizer.learning_rate) == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize(
     ("params", "said"),
     [
+        ({"loss": no_loss}, "0 at every learning rate"),
         ({"model": build_scheduled}, "schedule"),
         ({"model": build_silent, "monitor": "quiet"}, r"reports \['quiet'\]"),
         ({"optimizer_kwargs": {"learning_rate": 0.1}}, "no effect"),

@@ -73,6 +73,15 @@ def test_an_epochs_estimator_is_a_fitted_one_of_its_own(california, engine):
     np.testing.assert_array_equal(recorder.fitted[4][0].predict(X), model.predict(X))
 
 
+def test_an_epochs_estimator_has_nothing_of_an_earlier_fit(california):
+    recorder = Recorder()
+    model = MLPKerasRegressor(**SMALL, epochs=2).fit(*california)
+    model.set_callbacks(recorder).fit(*california)
+    for fitted, *_ in recorder.fitted[:2]:
+        assert not hasattr(fitted, "loss_curve_")
+        assert not hasattr(fitted, "n_iter_")
+
+
 def test_a_callback_stops_a_fit(california):
     model = MLPKerasRegressor(**SMALL, epochs=50).set_callbacks(Recorder(stop_after=3))
     assert model.fit(*california).n_iter_ == 3

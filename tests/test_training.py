@@ -273,6 +273,40 @@ def test_a_short_batch_is_filled_up_for_classes(float64, xla, filled_up, loss):
     assert_equal(*both(model, n_rows=42, target=target), **EXACT)
 
 
+def test_rows_that_fill_up_are_ones_that_the_layers_can_take(float64, xla, filled_up):
+    def model():
+        layers = [
+            keras.Input((N_FEATURES,)),
+            keras.layers.Dense(7, use_bias=False),
+            keras.layers.LayerNormalization(epsilon=0.0),
+            keras.layers.Dense(1),
+        ]
+        model = keras.Sequential(layers)
+        model.compile(loss="mse", optimizer="sgd")
+        return model
+
+    assert_equal(*both(model, n_rows=42), **EXACT)
+
+
+class Untold(keras.Sequential):
+    """Reports a loss by the name of a metric, which it does not tell of it."""
+
+    def train_step(self, data):
+        super().train_step(data)
+        self.reset_metrics()
+        return {"loss": keras.ops.convert_to_tensor(7.0)}
+
+
+def test_logs_are_what_keras_makes_of_them(way):
+    def model():
+        model = Untold([keras.Input((N_FEATURES,)), keras.layers.Dense(1)])
+        model.compile(loss="mse", optimizer="sgd")
+        return model
+
+    theirs, _, history = both(model, n_rows=42)
+    assert history["loss"] == theirs.history.history["loss"]
+
+
 def summed(loss, optimizer):
     return stack(keras.losses.MeanSquaredError(reduction="sum"), optimizer)
 

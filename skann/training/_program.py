@@ -144,10 +144,15 @@ class Program:
         """Take a step on the first `n_rows` rows, which are all unless it fills up."""
         with standing_in(self._variables, values):
             if not self.fills_up:
-                return self._take_step(tuple(data))
+                return self._logs(self._take_step(tuple(data)))
             data, *counted = filled_up(data, n_rows)
             with counting_some(self._model, n_rows, *counted):
-                return self._take_step(data)
+                return self._logs(self._take_step(data))
+
+    def _logs(self, logs):
+        """Return what Keras makes of a step's logs: those of the metrics, if alike."""
+        gathered = self._model.get_metrics_result()
+        return gathered if gathered.keys() == logs.keys() else logs
 
     def _steps(self, values, data, n_rows, is_first):
         with standing_in(self._variables, values):

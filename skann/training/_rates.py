@@ -38,7 +38,7 @@ def losses_by_rate(model, feed, rates, *, batch_size, batches, engine):
             logs = step(number)
             if "loss" not in logs:
                 raise ValueError(
-                    "learning_rate='auto' needs a training loss, and the network's "
+                    "A learning rate range test needs a loss, and the network's "
                     f"train_step reports {sorted(logs)}."
                 )
             yield logs["loss"]
@@ -49,8 +49,8 @@ def _set_rate(optimizer, rate):
         optimizer.learning_rate = rate
     except (TypeError, AttributeError) as error:
         raise ValueError(
-            "learning_rate='auto' needs an optimizer whose learning rate can be set, "
-            f"not one with a schedule: {error}"
+            "A learning rate range test needs an optimizer whose learning rate can be "
+            f"set, not one with a schedule: {error}"
         ) from error
 
 

@@ -153,4 +153,5 @@ class Phase:
         missing = self.rows_per_chunk - len(part)
         if not missing:
             return part
-        return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)])
+        # Of a row that is there: zeros might be what a layer cannot take.
+        return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
