@@ -8,10 +8,12 @@ optimizer and dtype.
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from functools import cache, partial
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_iris
@@ -99,37 +101,15 @@ def sklearn_epoch(cls, X, y, **params):
 
 
 def skorch_epoch():
-    """Return the time of an epoch of skorch on the network 30, or None without it.
-
-    In a process of its own, for some builds of torch and tensorflow do not get along
-    in one.
-    """
+    """Return the time of an epoch of skorch on the network 30, or None without it."""
     if find_spec("skorch") is None or find_spec("torch") is None:
         return None
-    run = [sys.executable, __file__]
-    return float(subprocess.run(run, check=True, capture_output=True).stdout)
-
-
-def skorch():
-    """Print the time of an epoch of skorch on the network 30."""
-    import torch
-    from skorch import NeuralNetRegressor
-
     X, y = california()
-    net = NeuralNetRegressor(
-        torch.nn.Sequential(
-            torch.nn.Linear(8, 30), torch.nn.ReLU(), torch.nn.Linear(30, 1)
-        ),
-        optimizer=torch.optim.Adam,
-        batch_size=32,
-        train_split=None,
-        verbose=0,
-        callbacks__print_log=None,
-        iterator_train__shuffle=True,
-    ).initialize()
-    target = y.reshape(-1, 1)
-    net.fit_loop(X, target, epochs=1)
-    print(median_time(lambda: net.fit_loop(X, target, epochs=1), 3))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.npz"
+        np.savez(rows, X=X, y=y)
+        run = [sys.executable, Path(__file__).with_name("skorch_loop.py"), rows]
+        return float(subprocess.run(run, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def compiled(sizes, optimizer, loss="mse", metrics=("mae",), **kwargs):
@@ -261,7 +241,3 @@ def iris():
         ("later", median_time(ours), sklearn),
     ]
     table("Default fit on iris", rows)
-
-
-if __name__ == "__main__":
-    skorch()
