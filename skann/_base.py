@@ -23,7 +23,7 @@ from sklearn.utils.validation import (
 from skann import _callbacks, _persistence, _serialisation
 from skann._build import FIXED_BY_BUILDING, build_model
 from skann._compile import same
-from skann._data import Data, average_of_one, check_fits, check_numeric
+from skann._data import Data, average_of_one, check_fits, check_numeric, is_plain
 from skann._history import best_epoch, divergence_text, joined
 from skann._inference import Network
 from skann._learning_rate import range_test, rates_to_test
@@ -429,29 +429,15 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
 
     def _outputs(self, X):
         """Return the network's outputs, of shape (n_samples, n_units), float64."""
-        if not self._is_plainly_valid(X):
+        known = vars(self)
+        named = "feature_names_in_" in known
+        if named or not is_plain(X, known.get("_row_shape")):
             check_is_fitted(self, "model_")
             X = validate_data(self, X, reset=False, **_ACCEPTED)
             X = self._check_rows(X)
         if self._network.model is not self.model_:  # The user has put in another one.
             self._network = Network(self.model_)
         return self._network.outputs(X)
-
-    def _is_plainly_valid(self, X):
-        """Whether X is an array in which scikit-learn's validation finds no fault.
-
-        That takes as long as the network's outputs for a few rows.
-        """
-        known = vars(self)
-        return (
-            type(X) is np.ndarray
-            and X.dtype in _FLOATS
-            and X.shape[1:] == known.get("_row_shape")
-            and len(X) > 0
-            and "feature_names_in_" not in known
-            and "model_" in known
-            and bool(np.isfinite(X).all())
-        )
 
     @contextmanager
     def _as_it_was_on_failure(self):
@@ -500,7 +486,5 @@ _OF_A_FIT = (
     *("history_", "loss_curve_", "n_iter_", "best_epoch_", "engine_"),
     *("checkpoint_path_", "tensorboard_dir_", "learning_rate_"),
 )
-
-_FLOATS = (np.dtype("float64"), np.dtype("float32"))
 
 _ACCEPTED = {"accept_sparse": ("csr", "csc"), "allow_nd": True, "dtype": "numeric"}
