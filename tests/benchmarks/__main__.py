@@ -18,6 +18,7 @@ PARTS = {
     "mapped": limits.mapped,
     "growth": limits.growth,
     "search": search.search,
+    "scikeras": search.scikeras,
 }
 
 if __name__ == "__main__":

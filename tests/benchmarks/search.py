@@ -116,8 +116,8 @@ def sklearn():
     return fit_search(estimator, grid)[0]
 
 
-def few():
-    """Return the seconds of a smaller search by skann and by scikeras."""
+def beside_scikeras(number, epochs):
+    """Return the seconds of a search of so many candidates by skann and by scikeras."""
     import keras
     from scikeras.wrappers import KerasRegressor
 
@@ -130,7 +130,7 @@ def few():
         loss="mse",
         optimizer="adam",
         batch_size=32,
-        epochs=FEW_EPOCHS,
+        epochs=epochs,
         validation_split=0.1,
         callbacks=keras.callbacks.EarlyStopping,
         callbacks__patience=10,
@@ -142,9 +142,10 @@ def few():
         optimizer__learning_rate=0.001,
     )
     routed = {"learning_rate": "optimizer__learning_rate"}
-    grid = candidates(FEW_CANDIDATES)
-    fit_search(ours(FEW_EPOCHS), grid)
-    seconds = statistics.median(fit_search(ours(FEW_EPOCHS), grid)[0] for _ in range(3))
+    # Of the same sampler: the first so many of all.
+    grid = candidates()[:number]
+    fit_search(ours(epochs), grid)
+    seconds = statistics.median(fit_search(ours(epochs), grid)[0] for _ in range(3))
     grid = [{routed.get(k, k): v for k, v in point.items()} for point in grid]
     return seconds, fit_search(theirs, grid)[0]
 
@@ -215,7 +216,10 @@ def search():
         for way in ways[:2]:
             told = in_a_process("skann", way, module="search", **single)
             runs[f"{way}, tensorflow with one thread"] = told
-        few_ours, few_theirs = in_a_process("few", module="search", **cache)
+        few = (FEW_CANDIDATES, FEW_EPOCHS)
+        few_ours, few_theirs = in_a_process(
+            "beside_scikeras", *few, module="search", **cache
+        )
         first, later = in_a_process("parts", module="search", **cache)
     theirs = in_a_process("sklearn", module="search")
     scores = runs["one job"][1]
@@ -247,3 +251,11 @@ def search():
     print("\n### Where the time goes\n\n| part | first search | later |\n|---|---|---|")
     for part in {**first, **later}:
         print(f"| {part} | {first.get(part, 0):.2f} s | {later.get(part, 0):.2f} s |")
+
+
+def scikeras():
+    """Print how long scikeras takes for the whole search; itself some ten minutes."""
+    ours, theirs = in_a_process("beside_scikeras", 10, 100, module="search")
+    print("\n### The whole search by scikeras\n")
+    print("| skann | scikeras | ratio | at least |\n|---|---|---|---|")
+    print(f"| {ours:.1f} s | {theirs:.0f} s | {theirs / ours:.0f} | 60 |", flush=True)
