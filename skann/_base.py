@@ -290,6 +290,8 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
         if not goes_on and self.learning_rate == "auto":
             test = self._test_learning_rates(feed, run)
             self.learning_rate_ = model.optimizer.learning_rate = test.suggestion
+            if run.verbose:
+                print(f"skann: learning rate {test.suggestion:.3g}, by a range test.")
         writes = not partial and self.checkpoint_path is not None
         watched = [self.monitor] if run.stops_early or writes else []
         watched += _callbacks.monitors(run.callbacks)
@@ -382,9 +384,9 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
                 )
             )
         if self.tensorboard_dir is not None:
-            run_dir = _callbacks.run_directory(self.tensorboard_dir, "tensorboard_dir")
-            self.tensorboard_dir_ = str(run_dir)
-            callbacks.append(_callbacks.tensorboard(run_dir))
+            callback, run_dir = _callbacks.tensorboard(self.tensorboard_dir)
+            self.tensorboard_dir_ = run_dir
+            callbacks.append(callback)
         return callbacks
 
     def _own_checkpoint_path(self):

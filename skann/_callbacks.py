@@ -248,8 +248,8 @@ def run_directory(root, parameter):
     return path
 
 
-def tensorboard(run):
-    """Return Keras' TensorBoard callback for the directory of one fit.
+def tensorboard(root):
+    """Return Keras' TensorBoard callback, and a new directory under `root` for it.
 
     Raises
     ------
@@ -261,4 +261,5 @@ def tensorboard(run):
             "tensorboard_dir needs TensorBoard, which tensorflow no longer brings with "
             "it: pip install 'skann[tensorboard]'."
         )
-    return keras.callbacks.TensorBoard(log_dir=str(run), write_graph=False)
+    run = str(run_directory(root, "tensorboard_dir"))
+    return keras.callbacks.TensorBoard(log_dir=run, write_graph=False), run

@@ -360,4 +360,4 @@ def _new_axes() -> Any:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError("Plots need matplotlib: pip install 'skann[plot]'") from error
-    return plt.subplots()[1]
+    return plt.subplots(layout="constrained")[1]

@@ -51,6 +51,9 @@ def param_distributions(estimator, *, prefix=None):
 
     Notes
     -----
+    ``n_hidden`` is 1 to 3 and ``n_neurons`` 16 to 128, uniformly; ``learning_rate``
+    3e-4 to 3e-2 log-uniformly, ten times as much for plain SGD, and left out where it
+    is "auto" or a schedule; ``dropout`` 0, 0.1 or 0.2; ``batch_size`` 32, 64 or 128.
     What changes the compiled program, as the number of layers, dropout and the batch
     size do, has a few values only, so that candidates share programs.
 
@@ -103,7 +106,7 @@ def _useful_to(estimator):
 def _has_own_rate(estimator):
     """Whether it is the parameter that decides the learning rate."""
     return (
-        isinstance(estimator.learning_rate, (Real, str))
+        isinstance(estimator.learning_rate, Real)
         and isinstance(estimator.optimizer, (str, type))
         and "learning_rate" not in (estimator.optimizer_kwargs or {})
     )
@@ -193,5 +196,6 @@ def _network_in(estimator):
         return [], estimator
     raise TypeError(
         "An instance of an estimator of skann, or a Pipeline that ends in one, was "
-        f"expected; got {estimator!r}."
+        "expected (or, by param_distributions, 'regressor' or 'classifier'); got "
+        f"{estimator!r}."
     )

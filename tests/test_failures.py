@@ -247,6 +247,14 @@ def test_path_that_cannot_be_written(parts, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_without_tensorboard_no_directory_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("skann._callbacks.find_spec", lambda name: None)
+    model = regressor(tensorboard_dir=tmp_path / "logs")
+    with pytest.raises(ImportError, match="pip install"):
+        model.fit(X, Y)
+    assert not (tmp_path / "logs").exists()
+
+
 def test_tensorboard_dir_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("not a directory")
     for path in (tmp_path / "file", tmp_path / "file" / "logs"):

@@ -70,6 +70,7 @@ def build_uncompiled(n_neurons, compile_kwargs):
         ({}, EVERYTHING),
         ({"hidden_layer_sizes": (8, 4)}, {"learning_rate", "dropout", "batch_size"}),
         ({"optimizer": keras.optimizers.SGD()}, EVERYTHING - {"learning_rate"}),
+        ({"learning_rate": "auto"}, EVERYTHING - {"learning_rate"}),
         ({"model": build_deep}, {"n_hidden", "batch_size"}),
         ({"model": build_any}, {"batch_size"}),
         ({"model": build_wide, "model_kwargs": {"n_neurons": 8}}, {"batch_size"}),
@@ -237,6 +238,12 @@ def test_auto_takes_the_suggestion_and_leaves_no_other_trace(params, scaled):
         auto.model_.get_weights(), told.model_.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(value, expected)
+
+
+def test_auto_tells_the_rate_where_the_fit_tells_anything(scaled, capsys):
+    model = MLPKerasRegressor(**SMALL, learning_rate="auto", verbose=2).fit(*scaled)
+    told = capsys.readouterr().out
+    assert told.startswith(f"skann: learning rate {model.learning_rate_:.3g}")
 
 
 def build_compiled(input_shape):
