@@ -66,6 +66,8 @@ def param_distributions(estimator, *, prefix=None):
     >>> list(param_distributions("regressor", prefix="network"))[0]
     'network__n_hidden'
     """
+    if isinstance(estimator, str) and estimator in _KINDS:
+        estimator = _KINDS[estimator]()
     names, estimator = _network_in(estimator)
     if prefix is not None:
         names = [prefix, *names]
@@ -186,8 +188,6 @@ def find_learning_rate(
 
 def _network_in(estimator):
     """Return the names of the steps that lead to an estimator of skann's, and it."""
-    if isinstance(estimator, str) and estimator in _KINDS:
-        return [], _KINDS[estimator]()
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
         names, network = _network_in(last)

@@ -94,6 +94,11 @@ def test_kinds_and_prefixes(kind):
     assert names(kind, prefix="net") == {f"net__{name}" for name in EVERYTHING}
 
 
+def test_a_kind_is_nothing_to_find_a_learning_rate_for(scaled):
+    with pytest.raises(TypeError, match="An instance of an estimator"):
+        find_learning_rate("regressor", *scaled)
+
+
 def test_each_call_returns_a_dict_of_its_own():
     param_distributions("regressor").clear()
     assert names("regressor") == EVERYTHING
