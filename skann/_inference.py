@@ -5,12 +5,16 @@ tensorflow, and a row's result does not depend on the rows beside it. Every othe
 network runs in tensorflow, always in batches of the same shape, for the same reason.
 """
 
+import itertools
+import math
+
 import keras
 import numpy as np
 from scipy import sparse, special
 
 from skann.training import Forward, read, weights_of
 from skann.training._feed import dense_rows
+from skann.training._threads import in_threads
 
 # Bytes of the rows that go through a network at a time: those of the widest layer of a
 # stack stay in the processor's cache.
@@ -20,6 +24,14 @@ _STACK_BYTES = 2 * 2**20
 
 def _relu(z):
     return np.maximum(z, 0.0, out=z)
+
+
+def _sigmoid(z):
+    return special.expit(z, out=z)
+
+
+def _tanh(z):
+    return np.tanh(z, out=z)
 
 
 def _softmax(z):
@@ -36,12 +48,12 @@ def _elu(z, alpha=1.0):
     return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0.0)))
 
 
-# Keras' activations by name, on float64 arrays.
+# Keras' activations by name, on float64 arrays, in which some work in place.
 _ACTIVATIONS = {
     "linear": lambda z: z,
     "relu": _relu,
-    "sigmoid": special.expit,
-    "tanh": np.tanh,
+    "sigmoid": _sigmoid,
+    "tanh": _tanh,
     "softmax": _softmax,
     "softplus": lambda z: np.logaddexp(z, 0.0),
     "exponential": np.exp,
@@ -56,12 +68,11 @@ _ACTIVATIONS = {
 def _dense(layer):
     kernel, bias = _array(layer.kernel), layer.use_bias and _array(layer.bias)
     activate = _ACTIVATIONS[layer.activation.__name__]
-    if not layer.use_bias:
-        return lambda z: activate(z @ kernel)
 
-    def run(z):
-        z = z @ kernel
-        z += bias
+    def run(z, array):
+        z = np.matmul(z, kernel, out=array((*z.shape[:-1], kernel.shape[1])))
+        if layer.use_bias:
+            z += bias
         return activate(z)
 
     return run
@@ -74,14 +85,14 @@ def _batch_normalization(layer):
     shift = -_array(layer.moving_mean) * scale
     if layer.center:
         shift += _array(layer.beta)
-    return lambda z: z * scale + shift
+    return lambda z, array: z * scale + shift
 
 
 def _layer_normalization(layer):
     gamma = _array(layer.gamma) if layer.scale else 1.0
     beta = _array(layer.beta) if layer.center else 0.0
 
-    def run(z):
+    def run(z, array):
         mean = z.mean(axis=-1, keepdims=True)
         variance = z.var(axis=-1, keepdims=True)
         return (z - mean) / np.sqrt(variance + layer.epsilon) * gamma + beta
@@ -91,8 +102,8 @@ def _layer_normalization(layer):
 
 def _activation(layer):
     activate = _ACTIVATIONS[layer.activation.__name__]
-    # Some work in place, and these may be the caller's rows.
-    return lambda z: activate(np.array(z))
+    # These may be the caller's rows.
+    return lambda z, array: activate(np.array(z))
 
 
 def _array(variable):
@@ -100,11 +111,11 @@ def _array(variable):
 
 
 def _flat(layer):
-    return lambda z: z.reshape(len(z), -1)
+    return lambda z, array: z.reshape(len(z), -1)
 
 
 def _same(layer):
-    return lambda z: z
+    return lambda z, array: z
 
 
 _LAYERS = {
@@ -134,7 +145,10 @@ def _is_plain(layer):
 
 
 def dense_stack(model):
-    """Return the layers as functions of float64 arrays, or None for no stack."""
+    """Return the layers as functions, or None for no stack.
+
+    Each takes float64 rows, and what makes a new array of a shape: ``np.empty``, say.
+    """
     if type(model) is not keras.Sequential or not all(map(_is_plain, model.layers)):
         return None
     kernels = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
@@ -167,12 +181,7 @@ class Network:
         X : ndarray, memmap or CSR matrix of shape (n, ...)
             Read a chunk at a time.
         """
-        run = self._function(X.shape[1:])
-        n_rows, size = X.shape[0], run.rows_at_a_time
-        if n_rows <= size:
-            return run(_chunk(X, slice(None), run.dtype))
-        chunks = (slice(i, i + size) for i in range(0, n_rows, size))
-        return np.concatenate([run(_chunk(X, rows, run.dtype)) for rows in chunks])
+        return self._function(X.shape[1:]).outputs(X)
 
     def _function(self, row_shape):
         weights = weights_of(self.model)
@@ -193,39 +202,75 @@ def _address(array):
     return array.__array_interface__["data"][0]
 
 
-def _chunk(X, rows, dtype):
-    if isinstance(X, np.ndarray) and not sparse.issparse(X):
-        return np.asarray(X[rows], dtype=dtype)
-    return dense_rows(X, rows, dtype)
+class _Batches:
+    """A network that runs in tensorflow."""
+
+    def __init__(self, model, row_shape):
+        self._forward = Forward(model, row_shape)
+        self._size = _rows_of(_CHUNK_BYTES, 8 * int(np.prod(row_shape)))
+
+    def outputs(self, X):
+        """Return the outputs for every row."""
+        dtype = self._forward.dtype
+        chunks = _chunks(X.shape[0], self._size)
+        return np.concatenate([self._forward(_rows(X, c, dtype)) for c in chunks])
+
+
+class _Stack:
+    """A dense stack, with its layers as ``dense_stack`` returns them."""
+
+    def __init__(self, layers, row_shape, weights):
+        self._layers = layers
+        widest = max([int(np.prod(row_shape)), *(w.shape[-1] for w in weights)])
+        self._size = _rows_of(_STACK_BYTES, 8 * widest)
+
+    def outputs(self, X):
+        """Return the outputs for every row."""
+        chunks = _chunks(X.shape[0], self._size)
+        if len(chunks) == 1:
+            return self._run(_rows(X, slice(None), np.float64), np.empty)
+
+        def run(chunks):
+            array = _TwoArrays()
+            return [self._run(_rows(X, c, np.float64), array).copy() for c in chunks]
+
+        return np.concatenate(in_threads(run, chunks))
+
+    def _run(self, x, array):
+        for layer in self._layers:
+            x = layer(x, array)
+        return x
+
+
+class _TwoArrays:
+    """Gives out the same memory again and again: one layer's input, the next's output.
+
+    Memory that is new to the process costs more than the arithmetic of a layer.
+    """
+
+    def __init__(self):
+        self._this, self._other = np.empty(0), np.empty(0)
+
+    def __call__(self, shape):
+        self._this, self._other = self._other, self._this
+        size = math.prod(shape)
+        if self._this.size < size:
+            self._this = np.empty(size)
+        return self._this[:size].reshape(shape)
 
 
 def _rows_of(n_bytes, row_bytes):
     return max(1, n_bytes // max(1, row_bytes))
 
 
-class _Batches:
-    """A network that runs in tensorflow, as a function of rows."""
-
-    def __init__(self, model, row_shape):
-        self._forward = Forward(model, row_shape)
-        self.dtype = self._forward.dtype
-        self.rows_at_a_time = _rows_of(_CHUNK_BYTES, 8 * int(np.prod(row_shape)))
-
-    def __call__(self, x):
-        return self._forward(x)
+def _chunks(n_rows, most):
+    """Return slices of about equal length, of so many rows at most."""
+    n = max(1, -(-n_rows // most))
+    edges = [n_rows * i // n for i in range(n + 1)]
+    return [slice(*edge) for edge in itertools.pairwise(edges)]
 
 
-class _Stack:
-    """A dense stack as a function of float64 rows."""
-
-    dtype = np.float64
-
-    def __init__(self, layers, row_shape, weights):
-        self._layers = layers
-        widest = max([int(np.prod(row_shape)), *(w.shape[-1] for w in weights)])
-        self.rows_at_a_time = _rows_of(_STACK_BYTES, 8 * widest)
-
-    def __call__(self, x):
-        for layer in self._layers:
-            x = layer(x)
-        return x
+def _rows(X, rows, dtype):
+    if isinstance(X, np.ndarray) and not sparse.issparse(X):
+        return np.asarray(X[rows], dtype=dtype)
+    return dense_rows(X, rows, dtype)

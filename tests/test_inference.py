@@ -3,9 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from scipy import sparse
+from threadpoolctl import threadpool_info
 
 from skann import MLPKerasRegressor
 from skann._inference import _ACTIVATIONS, Network, dense_stack
+from skann.training._threads import in_threads
 
 LAYERS = keras.layers
 
@@ -48,6 +51,22 @@ OTHERS = {
 }
 
 
+def twice():
+    layer = LAYERS.Dense(6, activation="relu")
+    return sequential(layer, layer, LAYERS.Dense(2))
+
+
+CHUNKED = {
+    "rank 3": lambda: sequential(
+        LAYERS.Dense(5, activation="tanh"),
+        LAYERS.Flatten(),
+        LAYERS.Dense(2),
+        shape=(3, 4),
+    ),
+    "the same layer twice": twice,
+}
+
+
 @pytest.mark.parametrize(
     "make", [*STACKS.values(), *OTHERS.values()], ids=[*STACKS, *OTHERS]
 )
@@ -83,12 +102,54 @@ def test_a_row_does_not_depend_on_its_neighbours(make, rtol):
     np.testing.assert_allclose(mixed, together, rtol=rtol, atol=rtol)
 
 
-def test_many_rows_go_in_chunks(monkeypatch):
-    model = STACKS["relu"]()
+def mapped(X, directory):
+    np.save(directory / "X.npy", X)
+    return np.load(directory / "X.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize("name", [*STACKS, *CHUNKED])
+def test_a_stack_takes_many_rows_in_chunks_and_threads(
+    name, n_threads, monkeypatch, tmp_path
+):
+    model = {**STACKS, **CHUNKED}[name]()
+    X = np.random.default_rng(0).normal(size=(1001, *model.input_shape[1:]))
+    whole = Network(model).outputs(X)
+    before = X.copy()
+    monkeypatch.setattr("skann._inference._STACK_BYTES", 6000)
+    monkeypatch.setattr("skann.training._threads._n_blas_threads", lambda: n_threads)
+    network = Network(model)
+    for rows in (X, mapped(X, tmp_path), X[:2], X[:150]):
+        outputs = network.outputs(rows)
+        np.testing.assert_allclose(outputs, whole[: len(rows)], rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(X, before)
+    if X.ndim == 2:
+        outputs = network.outputs(sparse.csr_matrix(X))
+        np.testing.assert_allclose(outputs, whole, rtol=1e-12, atol=1e-12)
+
+
+def test_other_networks_take_many_rows_in_chunks(monkeypatch):
+    model = OTHERS["functional"]()
     X = np.random.default_rng(0).normal(size=(1000, 6))
     whole = Network(model).outputs(X)
     monkeypatch.setattr("skann._inference._CHUNK_BYTES", 1000)
-    np.testing.assert_allclose(Network(model).outputs(X), whole, rtol=1e-12)
+    np.testing.assert_allclose(Network(model).outputs(X), whole, rtol=1e-5)
+
+
+def test_what_fails_in_a_thread_is_raised_and_blas_has_its_threads_back(monkeypatch):
+    monkeypatch.setattr("skann.training._threads._n_blas_threads", lambda: 2)
+    before = [library["num_threads"] for library in threadpool_info()]
+
+    def fail(items):
+        if 3 in items:
+            raise MemoryError("no room")
+        return items
+
+    assert in_threads(fail, [0, 1, 2]) == [0, 1, 2]
+    for items in ([3, 1], [1, 3]):
+        with pytest.raises(MemoryError, match="no room"):
+            in_threads(fail, items)
+    assert [library["num_threads"] for library in threadpool_info()] == before
 
 
 @pytest.mark.parametrize("name", ["relu", "batch norm"])

@@ -1,6 +1,8 @@
-"""How many threads BLAS takes while networks train."""
+"""How many threads BLAS takes while networks train and predict."""
 
+import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 
@@ -32,6 +34,38 @@ def one_blas_thread():
             _fits -= 1
             if not _fits:
                 _holder.let_go()
+
+
+def in_threads(work, items):
+    """Share items among as many threads as BLAS may take, and return the results.
+
+    For work in which NumPy does much besides its products: BLAS would share those only.
+
+    Parameters
+    ----------
+    work : callable
+        Returns the list of results for a list of items.
+    items : list
+
+    Returns
+    -------
+    list
+        Results in the items' order.
+    """
+    n_threads = min(len(items), _n_blas_threads())
+    if n_threads < 2:
+        return work(items)
+    edges = [len(items) * i // n_threads for i in range(n_threads + 1)]
+    first, *others = [items[start:end] for start, end in itertools.pairwise(edges)]
+    # This thread takes its share: the system may start two new ones on one core, and
+    # leave them there for some milliseconds.
+    with one_blas_thread(), ThreadPoolExecutor(n_threads - 1) as pool:
+        doing = [pool.submit(work, part) for part in others]
+        return list(itertools.chain(work(first), *(done.result() for done in doing)))
+
+
+def _n_blas_threads():
+    return max((library["num_threads"] for library in _blas().info()), default=1)
 
 
 class _Holder:
