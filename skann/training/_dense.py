@@ -15,6 +15,7 @@ import math
 
 import keras
 import numpy as np
+from scipy.linalg import get_blas_funcs
 
 from skann.training._stack import Stack, as_logs, cast, has, is_known, views
 from skann.training._variables import read
@@ -74,9 +75,8 @@ class DenseTrainer:
         """Train for one epoch and return its logs (dict of float)."""
         if self._watched:
             self._pull()
-        stack = self._stack
+        stack, total = self._stack, 0.0
         rate = float(*read([self.model.optimizer._learning_rate._value]))
-        total = 0.0
         order = self.row_order(epoch, len(self.feed))
         with np.errstate(all="ignore"):  # A loss that is not finite ends the fit.
             for batch in self._batches(order):
@@ -104,7 +104,7 @@ class DenseTrainer:
         n_rows = size * self.feed.steps_per_chunk(size)
         for first in range(0, len(order), n_rows):
             x, *rest = self.feed.take(order[first : first + n_rows])
-            x = x.reshape(len(x), -1)
+            x = self._stack.inputs(x)
             for start in range(0, len(x), size):
                 rows = slice(start, start + size)
                 yield (x[rows], *(part[rows] for part in rest))
@@ -132,29 +132,28 @@ class _Adam:
         """Take the state of Keras' optimizer."""
         self._iterations = int(*read([self._keras.iterations._value]))
         self._m, self._v = np.empty_like(parameters), np.empty_like(parameters)
-        self._change, self._root = np.empty_like(parameters), np.empty_like(parameters)
+        self._change = np.empty_like(parameters)
+        # Of BLAS: y += a x in place, in one pass.
+        self._axpy = get_blas_funcs("axpy", dtype=parameters.dtype)
         _gather(self._keras._momentums, self._m)
         _gather(self._keras._velocities, self._v)
 
     def step(self, parameters, gradient, rate):
-        """Change the parameters in place."""
+        """Change the parameters in place; the gradient is used up."""
         self._iterations += 1
-        change, root = self._change, self._root
+        change = self._change
         t = self._iterations
         correction = math.sqrt(1.0 - cast(self._beta_2) ** t)
         alpha = rate * correction / (1.0 - cast(self._beta_1) ** t)
-        np.subtract(gradient, self._m, out=change)
-        change *= 1.0 - self._beta_1
-        self._m += change
-        np.multiply(gradient, gradient, out=change)
-        change -= self._v
-        change *= 1.0 - self._beta_2
-        self._v += change
-        np.sqrt(self._v, out=root)
-        root += self._epsilon
-        np.multiply(self._m, alpha, out=change)
-        change /= root
-        parameters -= change
+        self._m *= self._beta_1
+        self._axpy(gradient, self._m, a=1.0 - self._beta_1)
+        gradient *= gradient
+        self._v *= self._beta_2
+        self._axpy(gradient, self._v, a=1.0 - self._beta_2)
+        np.sqrt(self._v, out=change)
+        change += self._epsilon
+        np.divide(self._m, change, out=change)
+        self._axpy(change, parameters, a=-alpha)
 
     def publish(self):
         """Give Keras' optimizer its state."""

@@ -1,9 +1,13 @@
 """A stack of dense layers and its loss in NumPy, as Keras computes them.
 
-The parameters lie in one vector, of which the layers' kernels and biases are views, so
-that an optimizer's step is a few operations however many layers there are.
+Work is small here, so calls of NumPy count as much as arithmetic. The parameters lie in
+one vector, of which the layers' kernels and biases are views: an optimizer's step is a
+few operations however many layers there are. Kernel and bias are one matrix, whose last
+row is multiplied by a 1 in every row of the layer's inputs: one product computes both,
+or the gradients of both.
 """
 
+import math
 from dataclasses import dataclass
 
 import keras
@@ -16,41 +20,52 @@ from skann.training._layers import is_keras_activation, is_plain_dense
 _ROWS = 1024
 
 
-def _relu(z):
-    return np.maximum(z, 0.0, out=z)
+def _linear(z, out=None):
+    return z
+
+
+def _relu(z, out=None):
+    return np.maximum(z, 0.0, out=out)
 
 
 # Activation, and its derivative as a function of its own output; None is 1.
 _ACTIVATIONS = {
-    "linear": (lambda z: z, None),
+    "linear": (_linear, None),
     "relu": (_relu, lambda a: a > 0),
     "tanh": (np.tanh, lambda a: 1.0 - a * a),
     "sigmoid": (special.expit, lambda a: a * (1.0 - a)),
 }
 
 
-def _squared_error(y, z, a, slope):
+def _mean(losses):
+    """Return the mean over the columns; NumPy's own takes several times as long."""
+    return np.add.reduce(losses, axis=1) / losses.shape[1]
+
+
+def _squared_error(y, z, last):
+    a = last.activate(z)
     difference = a - y
     delta = (2.0 / y.shape[1]) * difference
-    if slope is not None:
-        delta *= slope(a)
-    return np.mean(difference * difference, axis=1), delta
+    if last.slope is not None:
+        delta *= last.slope(a)
+    return _mean(difference * difference), delta
 
 
-def _absolute_error(y, z, a, slope):
+def _absolute_error(y, z, last):
+    a = last.activate(z)
     difference = a - y
     delta = np.sign(difference) / y.shape[1]
-    if slope is not None:
-        delta *= slope(a)
-    return np.mean(np.abs(difference), axis=1), delta
+    if last.slope is not None:
+        delta *= last.slope(a)
+    return _mean(np.abs(difference)), delta
 
 
-def _binary_crossentropy(y, z, a, slope):
+def _binary_crossentropy(y, z, last):
     losses = np.maximum(z, 0.0) - z * y + np.log1p(np.exp(-np.abs(z)))
-    return np.mean(losses, axis=1), (special.expit(z) - y) / y.shape[1]
+    return _mean(losses), (special.expit(z) - y) / y.shape[1]
 
 
-def _categorical_crossentropy(y, z, a, slope):
+def _categorical_crossentropy(y, z, last):
     z = z - z.max(axis=1, keepdims=True)
     delta = np.exp(z)
     total = delta.sum(axis=1, keepdims=True)
@@ -61,7 +76,7 @@ def _categorical_crossentropy(y, z, a, slope):
     return losses, delta
 
 
-def _sparse_categorical_crossentropy(y, z, a, slope):
+def _sparse_categorical_crossentropy(y, z, last):
     rows, classes = np.arange(len(y)), y[:, 0]
     z = z - z.max(axis=1, keepdims=True)
     delta = np.exp(z)
@@ -72,9 +87,9 @@ def _sparse_categorical_crossentropy(y, z, a, slope):
     return losses, delta
 
 
-# Each takes targets, and the outputs before and after their activation, whose slope
-# comes last; it returns the loss of each row and its gradient before the activation.
-# Keras computes cross-entropies of what comes before a sigmoid or softmax, too.
+# Each takes targets, outputs before their activation, and the last layer; it returns
+# the loss of each row and its gradient before the activation. Keras computes
+# cross-entropies of what comes before a sigmoid or softmax, too.
 _LOSSES = {
     keras.losses.MeanSquaredError: (_squared_error, set(_ACTIVATIONS)),
     keras.losses.MeanAbsoluteError: (_absolute_error, set(_ACTIVATIONS)),
@@ -155,14 +170,18 @@ def cast(constant):
 class _Layer:
     """A dense layer: views of the parameters and their gradients, and its functions."""
 
-    kernel: np.ndarray
-    bias: np.ndarray | None
-    kernel_gradient: np.ndarray
-    bias_gradient: np.ndarray | None
+    # Of shape (n_inputs + 1, n_outputs), or without the 1 where there is no bias.
+    weights: np.ndarray
+    gradient: np.ndarray
+    n_inputs: int
     activate: object
     slope: object
     l1: float
     l2: float
+
+    @property
+    def kernel(self):
+        return self.weights[: self.n_inputs]
 
 
 class Stack:
@@ -185,58 +204,80 @@ class Stack:
         dense = [x for x in model.layers if isinstance(x, keras.layers.Dense)]
         self.variables = [v for layer in dense for v in layer.weights]
         self._loss = _LOSSES[type(model.loss)][0]
-        size = sum(int(np.prod(v.shape)) for v in self.variables)
+        size = sum(math.prod(v.shape) for v in self.variables)
         self.parameters = np.zeros(size, dtype)
         self.gradient = np.zeros(size, dtype)
-        parameters = iter(views(self.parameters, self.variables))
-        gradients = iter(views(self.gradient, self.variables))
-        self._layers = [_lay_out(layer, parameters, gradients) for layer in dense]
+        self._parts = views(self.parameters, self.variables)
+        self._layers, start = [], 0
+        for layer in dense:
+            self._layers.append(_laid_out(layer, start, self.parameters, self.gradient))
+            start += self._layers[-1].weights.size
+        self._penalized = [layer for layer in self._layers if layer.l1 or layer.l2]
+        self._rooms = {}
 
     def weights(self):
         """Return copies of the layers' kernels and biases."""
-        return [part.copy() for part in views(self.parameters, self.variables)]
+        return [part.copy() for part in self._parts]
 
-    def _forward(self, x):
-        """Return every layer's inputs, and the outputs before their activation."""
-        inputs = [x]
-        for layer in self._layers:
-            z = inputs[-1] @ layer.kernel
-            if layer.bias is not None:
-                z += layer.bias
-            if layer is self._layers[-1]:
-                return inputs, z
-            inputs.append(layer.activate(z))
-        raise AssertionError("a stack has layers")
+    def set_weights(self, weights):
+        """Take values of the layers' kernels and biases."""
+        for part, value in zip(self._parts, weights, strict=True):
+            part[...] = value
+
+    def inputs(self, x):
+        """Return rows as the first layer takes them."""
+        x = x.reshape(len(x), -1)
+        n_inputs = len(self._layers[0].weights)
+        if x.shape[1] == n_inputs:
+            return x
+        inputs = np.ones((len(x), n_inputs), self.parameters.dtype)
+        inputs[:, :-1] = x
+        return inputs
+
+    def _room(self, n_rows):
+        if n_rows not in self._rooms:
+            self._rooms[n_rows] = _Room(self._layers, n_rows, self.parameters.dtype)
+        return self._rooms[n_rows]
+
+    def _forward(self, x, room):
+        """Return the outputs before their activation, and keep what layers take."""
+        room.inputs[0] = x
+        for i, layer in enumerate(self._layers[:-1]):
+            inputs = room.inputs[i + 1]
+            np.matmul(room.inputs[i], layer.weights, out=room.outputs[i])
+            layer.activate(inputs, out=inputs)
+            if room.ones[i] is not None:
+                room.ones[i][...] = 1.0
+        return room.inputs[-1] @ self._layers[-1].weights
 
     def _losses(self, z, y, weight=None):
         """Return the loss of each row and its gradient, weighted."""
-        last = self._layers[-1]
-        losses, delta = self._loss(y, z, last.activate(z.copy()), last.slope)
+        losses, delta = self._loss(y, z, self._layers[-1])
         if weight is not None:
             losses, delta = losses * weight, delta * weight[:, np.newaxis]
         return losses, delta
 
     def differentiate(self, x, y, weight=None):
-        """Compute the gradient on one batch and return its loss."""
-        inputs, z = self._forward(x)
-        losses, delta = self._losses(z, y, weight)
-        loss = losses.sum() / len(x) + self._penalty()
-        delta /= len(x)
+        """Compute the gradient on one batch of `inputs` and return its loss."""
+        n_rows = len(x)
+        room = self._room(n_rows)
+        losses, delta = self._losses(self._forward(x, room), y, weight)
+        delta /= n_rows
         for i in range(len(self._layers) - 1, -1, -1):
-            layer = self._layers[i]
-            np.matmul(inputs[i].T, delta, out=layer.kernel_gradient)
-            if layer.bias is not None:
-                delta.sum(axis=0, out=layer.bias_gradient)
-            if layer.l1:
-                layer.kernel_gradient += layer.l1 * np.sign(layer.kernel)
-            if layer.l2:
-                layer.kernel_gradient += 2.0 * layer.l2 * layer.kernel
-            if i:
-                delta = delta @ layer.kernel.T
-                slope = self._layers[i - 1].slope
-                if slope is not None:
-                    delta *= slope(inputs[i])
-        return loss
+            layer, inputs = self._layers[i], room.inputs[i]
+            np.matmul(inputs.T, delta, out=layer.gradient)
+            if not i:
+                break
+            # Also of the column of ones, which nothing comes of.
+            whole = np.matmul(delta, layer.weights.T, out=room.deltas[i])
+            slope = self._layers[i - 1].slope
+            if slope is not None:
+                whole *= slope(inputs)
+            delta = whole[:, : layer.n_inputs]
+        for layer in self._penalized:
+            gradient, kernel = layer.gradient[: layer.n_inputs], layer.kernel
+            gradient += layer.l1 * np.sign(kernel) + 2.0 * layer.l2 * kernel
+        return np.add.reduce(losses) / n_rows + self._penalty()
 
     def evaluate(self, feed):
         """Return the loss on all rows of a feed, as logs."""
@@ -245,7 +286,7 @@ class Stack:
             for start in range(0, len(feed), _ROWS):
                 stop = min(start + _ROWS, len(feed))
                 x, *rest = feed.take(np.arange(start, stop))
-                _, z = self._forward(x.reshape(len(x), -1))
+                z = self._forward(self.inputs(x), self._room(len(x)))
                 total += self._losses(z, *rest)[0].sum(dtype=np.float64)
             return as_logs(total / len(feed) + self._penalty())
 
@@ -253,26 +294,41 @@ class Stack:
         return sum(
             layer.l1 * np.abs(layer.kernel).sum()
             + layer.l2 * np.square(layer.kernel).sum()
-            for layer in self._layers
-            if layer.l1 or layer.l2
+            for layer in self._penalized
         )
 
 
-def _lay_out(layer, parameters, gradients):
+class _Room:
+    """Where a stack computes on so many rows; new memory would take longer to have."""
+
+    def __init__(self, layers, n_rows, dtype):
+        shapes = [(n_rows, len(layer.weights)) for layer in layers]
+        # What each layer takes: the first one's are given, and the others hold the
+        # outputs of the layer before, and perhaps a column of ones.
+        self.inputs = [None, *(np.ones(shape, dtype) for shape in shapes[1:])]
+        widths = [layer.n_inputs for layer in layers[1:]]
+        later = list(zip(self.inputs[1:], widths, strict=True))
+        self.outputs = [inputs[:, :width] for inputs, width in later]
+        # Some activations make something else of a one.
+        self.ones = [
+            None if layer.activate is _relu else inputs[:, width:]
+            for layer, (inputs, width) in zip(layers, later, strict=False)
+        ]
+        self.deltas = [np.empty(shape, dtype) for shape in shapes]
+
+
+def _laid_out(layer, start, parameters, gradient):
     penalty = layer.kernel_regularizer
     # A softmax is part of its loss.
     linear = _ACTIVATIONS["linear"]
     activate, slope = _ACTIVATIONS.get(layer.activation.__name__, linear)
-    kernel, kernel_gradient = next(parameters), next(gradients)
-    biased = layer.use_bias
-    bias, bias_gradient = (
-        (next(parameters), next(gradients)) if biased else (None, None)
-    )
+    n_inputs, n_outputs = layer.kernel.shape
+    shape = (n_inputs + layer.use_bias, n_outputs)
+    here = slice(start, start + math.prod(shape))
     return _Layer(
-        kernel,
-        bias,
-        kernel_gradient,
-        bias_gradient,
+        parameters[here].reshape(shape),
+        gradient[here].reshape(shape),
+        n_inputs,
         activate,
         slope,
         l1=cast(getattr(penalty, "l1", 0.0)),
@@ -291,7 +347,7 @@ def views(vector, variables):
     parts, start = [], 0
     for variable in variables:
         shape = tuple(variable.shape)
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         parts.append(vector[start : start + size].reshape(shape))
         start += size
     return parts
@@ -306,8 +362,5 @@ class Evaluation:
 
     def logs(self, weights):
         """Return the logs (dict of float) for the model's weights."""
-        for part, value in zip(
-            views(self._stack.parameters, self._stack.variables), weights, strict=True
-        ):
-            part[...] = value
+        self._stack.set_weights(weights)
         return self._stack.evaluate(self._feed)
