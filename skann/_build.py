@@ -281,10 +281,9 @@ def _by_scikeras(build_fn, params, defaults, problem):
     if isinstance(loss, type) and _is_own_in_float64(params):
         # Keras computes a loss in float32, whatever the network's type.
         loss_kwargs.setdefault("dtype", "float64")
-    optimizer, optimizer_kwargs = optimizer_of(params, defaults)
+    optimizer = optimizer_of(params, defaults)
     wrapper = KerasRegressor if problem.kind == "regression" else KerasClassifier
     routed = {f"loss__{k}": v for k, v in loss_kwargs.items()}
-    routed |= {f"optimizer__{k}": v for k, v in optimizer_kwargs.items()}
 
     def with_metrics(meta, compile_kwargs):
         # Left to Keras, which names them in the history as the user did.

@@ -54,7 +54,7 @@ def loss_of(params, default):
         loss = known[name]
     if isinstance(loss, type):
         _check_class("loss", loss, keras.losses.Loss)
-        _check_arguments("loss", loss, arguments)
+        _made("loss", loss, arguments)  # Or an error says what is wrong.
     elif arguments:
         raise ValueError(
             f"loss_kwargs={arguments} (or loss__ parameters) need a loss given by name "
@@ -64,7 +64,7 @@ def loss_of(params, default):
 
 
 def optimizer_of(params, defaults):
-    """Return an optimizer class or object, and the arguments for a class."""
+    """Return an optimizer of this fit's own."""
     optimizer = params["optimizer"]
     rate = params["learning_rate"]
     arguments = dict(params["optimizer_kwargs"] or {})
@@ -89,15 +89,14 @@ def optimizer_of(params, defaults):
                     f"optimizer_kwargs={arguments} must hold a learning_rate above 0."
                 )
             arguments["learning_rate"] = float(rate)
-        _check_arguments("optimizer", optimizer, arguments)
-        return optimizer, arguments
+        return _made("optimizer", optimizer, arguments)
     if arguments or not same(rate, defaults["learning_rate"]):
         raise ValueError(
             "learning_rate and optimizer_kwargs (or optimizer__ parameters) need an "
             f"optimizer given by name or class; {optimizer!r} is ready made."
         )
     # An optimizer object gathers state; each fit takes one of its own.
-    return type(optimizer).from_config(optimizer.get_config()), {}
+    return type(optimizer).from_config(optimizer.get_config())
 
 
 def same(value, default):
@@ -115,8 +114,8 @@ def _check_class(parameter, cls, base):
         )
 
 
-def _check_arguments(part, cls, arguments):
-    """Raise for arguments that a class of Keras would refuse, naming the parameter."""
+def _made(part, cls, arguments):
+    """Return an object of a class of Keras; name the parameter that it refuses."""
     # Its optimizers have **kwargs, which take nothing.
     takes = set(inspect.signature(cls).parameters) - {"kwargs"}
     strange = arguments.keys() - takes
@@ -129,7 +128,7 @@ def _check_arguments(part, cls, arguments):
     if part == "optimizer" and set(texts) - {"name"}:
         raise ValueError(f"{part}_kwargs={arguments} must hold numbers in {texts}.")
     try:
-        cls(**arguments)
+        return cls(**arguments)
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{part}_kwargs={arguments} are refused by {cls.__name__}: {error}"

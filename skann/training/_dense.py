@@ -38,7 +38,7 @@ def is_plain(model, row_shape):
     return (
         type(optimizer) in (keras.optimizers.Adam, keras.optimizers.SGD)
         and isinstance(optimizer._learning_rate, keras.Variable)
-        and has(optimizer.get_config(), _OPTIMIZER_SETTINGS)
+        and has(vars(optimizer), _OPTIMIZER_SETTINGS)
         and is_known(model, row_shape)
     )
 
