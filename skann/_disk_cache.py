@@ -25,6 +25,9 @@ MOST_BYTES = 256 * 2**20
 _ENTRY, _CHECKSUM = ".pb", ".crc32"
 _SETTING = "--tf_xla_persistent_cache_directory="
 
+# What XLA's settings do not change in a program: what is written down of it.
+_HARMLESS = "--xla_dump_"
+
 # How long after its last change a file that is no entry may still be being written.
 _UNFINISHED_S = 3600
 
@@ -95,8 +98,10 @@ def _make_private(path):
 
 
 def _kind_of_machine():
-    """Return a name for the processor's features and the versions that matter."""
+    """Return a name for the processor's features, and what else code depends on."""
     parts = [platform.machine(), platform.system(), _processor()]
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    parts += sorted(flag for flag in flags if not flag.startswith(_HARMLESS))
     parts += [f"{name} {version(name)}" for name in ("tensorflow", "keras", "skann")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
 

@@ -17,6 +17,8 @@ from skann import _disk_cache
 
 _SILENT = "3"
 _THREADS, _OURS = "TF_NUM_INTRAOP_THREADS", "_SKANN_NUM_INTRAOP_THREADS"
+_EXTRA_OPTIONS = "--xla_backend_extra_options="
+_SMALL_LOOPS = f"{_EXTRA_OPTIONS}xla_cpu_small_while_loop_byte_threshold=80000"
 _CHATTER = (
     "absl::InitializeLog",
     "cudart_stub",
@@ -58,6 +60,7 @@ def quiet_import():
     # Otherwise the first process takes all of a GPU's memory, and the others fail.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     _take_share()
+    _make_small_loops_one_function()
     _disk_cache.turn_on()
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _SILENT)
     if "tensorflow" in sys.modules or level != _SILENT:
@@ -92,3 +95,17 @@ def _take_share():
     share = os.environ.get("OMP_NUM_THREADS")
     if share and os.environ.get(_THREADS) in (None, os.environ.get(_OURS)):
         os.environ[_THREADS] = os.environ[_OURS] = share
+
+
+def _make_small_loops_one_function():
+    """Have XLA compile a loop whose steps touch few bytes to one function.
+
+    By itself it does so for 1024 bytes a step, and else calls a function for each
+    operation, which takes longer than the arithmetic of a small network's. In one
+    function it multiplies matrices by plain loops: the bound is where that is no loss
+    yet. It is for all of a process.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    # Anything else names a file of flags.
+    if _EXTRA_OPTIONS not in flags and flags[:1] in ("", "-"):
+        os.environ["XLA_FLAGS"] = f"{flags} {_SMALL_LOOPS}".strip()

@@ -173,8 +173,14 @@ def test_the_oldest_entries_go_first(tmp_path, monkeypatch):
     assert left == ["new/b.crc32", "new/b.pb", "new/c.crc32", "new/c.pb"]
 
 
-def test_each_processor_and_version_has_its_own(monkeypatch):
+def test_each_processor_version_and_setting_has_its_own(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/somewhere")
     names = {_disk_cache._kind_of_machine()}
+    monkeypatch.delenv("XLA_FLAGS")
+    names.add(_disk_cache._kind_of_machine())
+    assert len(names) == 1
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    names.add(_disk_cache._kind_of_machine())
     monkeypatch.setattr(_disk_cache, "_processor", lambda: "another")
     names.add(_disk_cache._kind_of_machine())
     for package in ("tensorflow", "keras", "skann"):
@@ -184,7 +190,7 @@ def test_each_processor_and_version_has_its_own(monkeypatch):
             lambda name, package=package: "9" if name == package else "1",
         )
         names.add(_disk_cache._kind_of_machine())
-    assert len(names) == 5
+    assert len(names) == 6
 
 
 @pytest.mark.parametrize(

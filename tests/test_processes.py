@@ -127,6 +127,30 @@ def test_a_worker_takes_its_share_of_the_cores(searches):
         assert tensorflow == share
 
 
+def test_the_loop_of_a_small_network_is_one_function(searches):
+    texts = searches[0]["compiled"].glob("*cpu_after_optimizations.txt")
+    assert any('xla_cpu_small_call="true"' in path.read_text() for path in texts)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, _tensorflow._SMALL_LOOPS),
+        ("--xla_dump_to=/d", f"--xla_dump_to=/d {_tensorflow._SMALL_LOOPS}"),
+        # The user's own, and what a parent process has made of them.
+        (_tensorflow._EXTRA_OPTIONS + "a=1", _tensorflow._EXTRA_OPTIONS + "a=1"),
+        (_tensorflow._SMALL_LOOPS, _tensorflow._SMALL_LOOPS),
+        ("/file/of/flags", "/file/of/flags"),
+    ],
+)
+def test_flags_of_the_users_stay(before, after, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    if before is not None:
+        monkeypatch.setenv("XLA_FLAGS", before)
+    _tensorflow._make_small_loops_one_function()
+    assert os.environ["XLA_FLAGS"] == after
+
+
 LIMITED = """
 import json
 
