@@ -53,7 +53,7 @@ def test_search_of_a_classifier(n_jobs, iris):
         cv=3,
         n_jobs=n_jobs,
         random_state=0,
-        # Threads take turns at drawing, so that the other rates are not always the same.
+        # Threads draw the others in turns that are not always the same.
         study=study_of(0.03),
     ).fit(*iris)
     assert len(search.trials_) == 6
