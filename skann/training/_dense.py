@@ -15,7 +15,7 @@ import math
 
 import keras
 import numpy as np
-from scipy.linalg import get_blas_funcs
+from scipy.linalg import blas
 
 from skann.training._stack import Stack, as_logs, cast, has, is_known, views
 from skann.training._variables import read
@@ -120,6 +120,10 @@ class DenseTrainer:
         self._optimizer.publish()
 
 
+# Of BLAS: y += a x in place, in one pass.
+_AXPY = {"float32": blas.saxpy, "float64": blas.daxpy}
+
+
 class _Adam:
     """Keras' Adam, on one vector of parameters."""
 
@@ -133,8 +137,7 @@ class _Adam:
         self._iterations = int(*read([self._keras.iterations._value]))
         self._m, self._v = np.empty_like(parameters), np.empty_like(parameters)
         self._change = np.empty_like(parameters)
-        # Of BLAS: y += a x in place, in one pass.
-        self._axpy = get_blas_funcs("axpy", dtype=parameters.dtype)
+        self._axpy = _AXPY[parameters.dtype.name]
         _gather(self._keras._momentums, self._m)
         _gather(self._keras._velocities, self._v)
 
