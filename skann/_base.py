@@ -3,7 +3,6 @@
 import inspect
 import warnings
 from abc import abstractmethod
-from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -20,12 +19,14 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skann import _callbacks, _persistence, _serialisation
-from skann._build import FIXED_BY_BUILDING, build_model
+from skann import _callbacks, _serialisation
+from skann._build import FIXED_BY_BUILDING, build_model, traits_of
 from skann._compile import same
 from skann._data import Data, average_of_one, check_fits, check_numeric, is_plain
+from skann._fitted import HoldsNetwork
 from skann._history import best_epoch, divergence_text, joined
 from skann._inference import Network
+from skann._late import LateNetwork, late_network
 from skann._learning_rate import range_test, rates_to_test
 from skann._parameters import (
     CONSTRAINTS,
@@ -38,16 +39,18 @@ from skann._tasks import FitTask
 from skann._validation import hold_out, own_validation_set
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
 from skann.training import (
-    STEPS_WORTH_COMPILING,
     Feed,
+    compiling_pays,
     in_order,
-    input_dtype,
     prepare,
     train,
 )
 
 # From this many rows, early_stopping="auto" stops early.
 _ROWS_FOR_EARLY_STOPPING = 1000
+
+# Below this many steps, dtype="auto" is float64.
+_STEPS_OF_FULL_PRECISION = 250
 
 
 @dataclass
@@ -61,7 +64,7 @@ class _Run:
     stops_early: bool = False
 
 
-class BaseMLPKeras(CallbackSupportMixin, PartParameters):
+class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
     """Base of the two estimators, which are final classes."""
 
     _parameter_constraints = CONSTRAINTS
@@ -122,8 +125,8 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
         run = self._run(epochs, batch_size, verbose, callbacks)
         task = FitTask(self, X, y, sample_weight, run.epochs)
         run.callbacks += task.keras_callbacks()
-        with self._as_it_was_on_failure(), task.running():
-            goes_on = self.warm_start and hasattr(self, "model_")
+        goes_on = self.warm_start and self.__sklearn_is_fitted__()
+        with self._as_it_was_on_failure(goes_on), task.running():
             data = self._check_data(X, y, sample_weight, reset=not goes_on)
             if goes_on:
                 self._check_unchanged()
@@ -132,14 +135,14 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
             run.stops_early = self._stops_early(data, own, run)
             data = self._with_validation(data, own, run)
             if not goes_on:
-                self._build(data)
+                self._build(data, may_be_late=self._is_small(data, run))
             self._train(data, run, goes_on)
         return self
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """Train for one epoch more, from the first call on."""
-        with self._as_it_was_on_failure():
-            goes_on = hasattr(self, "model_")
+        goes_on = self.__sklearn_is_fitted__()
+        with self._as_it_was_on_failure(goes_on):
             data = self._check_data(
                 X, y, sample_weight, reset=not goes_on, classes=classes
             )
@@ -157,8 +160,8 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
         """Return y checked, and set what is learned of it when `reset`."""
 
     @abstractmethod
-    def _learn_target(self, model, data):
-        """Return the target's encoding for a network and the training rows."""
+    def _learn_target(self, traits, data):
+        """Return the target's encoding for a network's traits and the training rows."""
 
     @abstractmethod
     def _labels(self, y):
@@ -246,19 +249,34 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
             return False
         return own is not None or len(data.rows) >= _ROWS_FOR_EARLY_STOPPING
 
-    def _build(self, data):
+    def _is_small(self, data, run):
+        """Whether a fit is one that nobody watches, of few steps."""
+        watched = run.callbacks or run.stops_early or run.verbose
+        paths = self.checkpoint_path or self.tensorboard_dir
+        if watched or paths or data.validation is not None or self.engine == "keras":
+            return False
+        return not compiling_pays(run.epochs * -(-len(data.rows) // run.batch_size))
+
+    def _build(self, data, may_be_late=False):
         parameters = inspect.signature(type(self)).parameters.values()
         defaults = {p.name: p.default for p in parameters}
         params = self.get_params(deep=False)
         if params["dtype"] == "auto":
             params["dtype"] = defaults["dtype"] = self._dtype(data)
         self._built_with = {name: params[name] for name in FIXED_BY_BUILDING}
-        if params["learning_rate"] == "auto":
-            params["learning_rate"] = defaults["learning_rate"]  # For the time being.
         recipe = (params, defaults, self._problem(), self._seeds.weights)
-        self.model_ = build_model(*recipe)
-        self._recipe = None if _serialisation.is_serialisable(self.model_) else recipe
-        self._target = self._learn_target(self.model_, data)
+        late = late_network(*recipe) if may_be_late else None
+        self._recipe = None
+        if late is not None:
+            self._network, traits = late, late.traits
+        else:
+            if params["learning_rate"] == "auto":
+                params["learning_rate"] = defaults["learning_rate"]  # For now.
+            self.model_ = build_model(*recipe)
+            if not _serialisation.is_serialisable(self.model_):
+                self._recipe = recipe
+            traits = traits_of(self.model_, self._row_shape)
+        self._target = self._learn_target(traits, data)
         for name in _OF_A_FIT:
             vars(self).pop(name, None)
 
@@ -280,12 +298,27 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
     def _dtype(self, data):
         # Where there is little to do, overhead is all, and full precision is free.
         steps = int(self.epochs) * -(-len(data.rows) // int(self.batch_size))
-        return "float64" if steps < STEPS_WORTH_COMPILING else "float32"
+        return "float64" if steps < _STEPS_OF_FULL_PRECISION else "float32"
 
     def _train(self, data, run, goes_on, partial=False):
-        model = self.model_
         feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
-        validation = None if data.validation is None else self._feed(data.validation)
+        if isinstance(self._network, LateNetwork) and not goes_on:
+            trained = self._network.train(
+                feed,
+                batch_size=run.batch_size,
+                row_order=self._row_order(),
+                epochs=run.epochs,
+            )
+        else:
+            trained = self._train_model(feed, data.validation, run, goes_on, partial)
+            self._network = Network(self.model_)
+        self.engine_ = trained.engine
+        self._record(trained.history, goes_on)
+        self._report_divergence(trained)
+
+    def _train_model(self, feed, validation, run, goes_on, partial):
+        model = self.model_
+        validation = None if validation is None else self._feed(validation)
         self._prepare(feed)
         if not goes_on and self.learning_rate == "auto":
             test = self._test_learning_rates(feed, run)
@@ -299,7 +332,7 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
         own = [] if partial else self._own_callbacks(run)
         first = self.n_iter_ if goes_on else 0
         with _callbacks.opened(own):
-            trained = train(
+            return train(
                 model,
                 feed,
                 validation,
@@ -312,10 +345,6 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
                 engine=self.engine,
                 batch_callback=_callbacks.needs_batches(run.callbacks),
             )
-        self._network = Network(model)
-        self.engine_ = trained.engine
-        self._record(trained.history, goes_on)
-        self._report_divergence(trained)
 
     def _find_learning_rate(self, X, y, sample_weight, *bounds):
         """Make a learning rate range test, for ``skann.search``; nothing is fitted."""
@@ -345,7 +374,7 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
     def _feed(self, data, class_weight=None):
         weight = self._class_weights(class_weight, data)
         weight = None if weight is None else average_of_one(weight)
-        dtype = input_dtype(self.model_)
+        dtype = self._network.input_dtype
         check_fits(data.X, dtype)
         return Feed(data.X, self._target.encode(data.y), weight, data.rows, dtype)
 
@@ -437,27 +466,10 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
         known = vars(self)
         named = "feature_names_in_" in known
         if named or not is_plain(X, known.get("_row_shape")):
-            check_is_fitted(self, "model_")
+            check_is_fitted(self)
             X = validate_data(self, X, reset=False, **_ACCEPTED)
             X = self._check_rows(X)
-        if self._network.model is not self.model_:  # The user has put in another one.
-            self._network = Network(self.model_)
         return self._network.outputs(X)
-
-    @contextmanager
-    def _as_it_was_on_failure(self):
-        """Leave the estimator as it was before, if a fit fails."""
-        before = dict(vars(self))
-        model = before.get("model_")
-        weights = None if model is None else _serialisation.values_of(model)
-        try:
-            yield
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            if model is not None:
-                _serialisation.assign_values(model, weights)
-            raise
 
     def __sklearn_clone__(self):
         clone = super().__sklearn_clone__()
@@ -465,19 +477,6 @@ class BaseMLPKeras(CallbackSupportMixin, PartParameters):
             # Searches fit clones: each writes its checkpoint to a directory of its own.
             clone._is_clone = True
         return clone
-
-    def __getstate__(self):
-        state = dict(super().__getstate__())
-        if "model_" in state:
-            state["model_"] = _persistence.pack(state["model_"], state["_recipe"])
-            state.pop("_network", None)  # A fit under way has none yet.
-        return state
-
-    def __setstate__(self, state):
-        if "model_" in state:
-            model = _persistence.unpack(state["model_"])
-            state = {**state, "model_": model, "_network": Network(model)}
-        super().__setstate__(state)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -15,7 +15,14 @@ import numpy as np
 from scikeras.wrappers import KerasClassifier, KerasRegressor
 
 from skann import _serialisation
-from skann._compile import canonical_name, loss_of, metrics_of, optimizer_of, same
+from skann._compile import (
+    canonical_name,
+    loss_of,
+    loss_traits,
+    metrics_of,
+    optimizer_of,
+    same,
+)
 from skann._randomness import fresh_names, seeded_globals
 from skann._targets import TARGETS, asked_of_network
 from skann.exceptions import ModelError
@@ -365,14 +372,33 @@ def _output_shape(model, input_shape, build_fn):
     return getattr(outputs, "shape", None)
 
 
-def output_units(model, input_shape):
-    """Return the number of output units of a network that was checked before."""
-    return _output_shape(model, input_shape, None)[-1]
+@dataclass(frozen=True)
+class Traits:
+    """What the encoding of a target depends on, of a network.
+
+    Attributes
+    ----------
+    loss : str
+        Keras' snake-case name.
+    from_logits : bool
+        Whether the loss takes logits.
+    n_units : int
+        Output units.
+    output_activation : str
+        Keras' name, or "unknown".
+    """
+
+    loss: str
+    from_logits: bool
+    n_units: int
+    output_activation: str
 
 
-def output_activation(model):
-    """Return the name of a network's output activation, or "unknown"."""
+def traits_of(model, input_shape):
+    """Return the traits of a network that was checked before."""
     layer = model.layers[-1] if model.layers else None
+    activation = "unknown"
     if isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
-        return getattr(layer.activation, "__name__", "unknown")
-    return "unknown"
+        activation = getattr(layer.activation, "__name__", "unknown")
+    n_units = _output_shape(model, input_shape, None)[-1]
+    return Traits(*loss_traits(model), n_units, activation)

@@ -5,8 +5,7 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils.validation import column_or_1d
 
 from skann._base import BaseMLPKeras
-from skann._build import Problem, output_activation, output_units
-from skann._compile import loss_traits
+from skann._build import Problem
 from skann._parameters import CONSTRAINTS, StrOptions
 from skann._targets import (
     ClassificationTarget,
@@ -351,16 +350,14 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
     def _problem(self):
         return Problem(self._row_shape, self._kind, self.n_outputs_, self.classes_)
 
-    def _learn_target(self, model, data):
-        loss, from_logits = loss_traits(model)
-        n_units = output_units(model, self._row_shape)
+    def _learn_target(self, traits, data):
         return ClassificationTarget.learn(
             self._kind,
             self.classes_,
-            n_units,
-            loss,
-            from_logits,
-            output_activation(model),
+            traits.n_units,
+            traits.loss,
+            traits.from_logits,
+            traits.output_activation,
         )
 
     def _labels(self, y):

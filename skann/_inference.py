@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from scipy import sparse, special
 
-from skann.training import Forward, read, weights_of
+from skann.training import Forward, input_dtype, read, weights_of
 from skann.training._feed import dense_rows
 from skann.training._threads import in_threads
 
@@ -66,12 +66,16 @@ _ACTIVATIONS = {
 
 
 def _dense(layer):
-    kernel, bias = _array(layer.kernel), layer.use_bias and _array(layer.bias)
-    activate = _ACTIVATIONS[layer.activation.__name__]
+    bias = _array(layer.bias) if layer.use_bias else None
+    return _dense_function(_array(layer.kernel), bias, layer.activation.__name__)
+
+
+def _dense_function(kernel, bias, activation):
+    activate = _ACTIVATIONS[activation]
 
     def run(z, array):
         z = np.matmul(z, kernel, out=array((*z.shape[:-1], kernel.shape[1])))
-        if layer.use_bias:
+        if bias is not None:
             z += bias
         return activate(z)
 
@@ -157,6 +161,21 @@ def dense_stack(model):
     return [_LAYERS[type(layer)](layer) for layer in model.layers]
 
 
+def described_stack(description, weights):
+    """Return what gives the outputs of a stack that is described, for rows.
+
+    Parameters
+    ----------
+    description : Description
+    weights : list of ndarray
+        Kernel and bias of each layer in turn.
+    """
+    weights = [array.astype(np.float64) for array in weights]
+    names = [layer.activation for layer in description.layers]
+    layers = map(_dense_function, weights[::2], weights[1::2], names)
+    return _Stack(list(layers), (description.layers[0].n_inputs,), weights)
+
+
 class Network:
     """A trained model as a function of rows.
 
@@ -172,6 +191,11 @@ class Network:
     def __init__(self, model):
         self.model = model
         self._kept = None
+
+    @property
+    def input_dtype(self):
+        """Type in which rows and targets are given to the network."""
+        return input_dtype(self.model)
 
     def outputs(self, X):
         """Return the outputs for every row, of shape (n, n_outputs), float64.

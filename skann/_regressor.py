@@ -3,8 +3,7 @@
 from sklearn.base import RegressorMixin, _fit_context
 
 from skann._base import BaseMLPKeras
-from skann._build import Problem, output_activation
-from skann._compile import loss_traits
+from skann._build import Problem
 from skann._data import check_numeric
 from skann._parameters import CONSTRAINTS, StrOptions
 from skann._targets import RegressionTarget
@@ -322,10 +321,13 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
     def _problem(self):
         return Problem(self._row_shape, "regression", self.n_outputs_)
 
-    def _learn_target(self, model, data):
-        loss, _ = loss_traits(model)
+    def _learn_target(self, traits, data):
         return RegressionTarget.learn(
-            data.y, data.sample_weight, self.normalize_y, loss, output_activation(model)
+            data.y,
+            data.sample_weight,
+            self.normalize_y,
+            traits.loss,
+            traits.output_activation,
         )
 
     def _labels(self, y):

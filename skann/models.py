@@ -95,7 +95,7 @@ def build_mlp(
     """
     sizes = [n_neurons] * n_hidden if hidden_layer_sizes is None else hidden_layer_sizes
     activations = _one_each(activation, len(sizes))
-    seeds = _seeds(random_state)
+    seeds = kernel_seeds(random_state)
     regularizer = _penalty(l1, l2, dtype)
 
     def dense(units, activation, applied=None, dtype=dtype, use_bias=True):
@@ -167,8 +167,7 @@ def _normalization_layer(kind, dtype):
 
 def _initializer(kernel_initializer, activation, seed):
     if kernel_initializer == "auto":
-        name = getattr(activation, "__name__", activation)
-        kernel_initializer = _INITIALIZERS.get(name, "glorot_uniform")
+        kernel_initializer = initializer_name(activation)
     initializer = keras.initializers.get(kernel_initializer)
     config = initializer.get_config()
     if config.get("seed", 0) is None:
@@ -176,7 +175,14 @@ def _initializer(kernel_initializer, activation, seed):
     return initializer
 
 
-def _seeds(random_state):
+def initializer_name(activation):
+    """Return the name of the initializer that suits a layer's activation."""
+    name = getattr(activation, "__name__", activation)
+    return _INITIALIZERS.get(name, "glorot_uniform")
+
+
+def kernel_seeds(random_state):
+    """Yield seeds for the layers' initial weights, and for dropout, in turn."""
     source = np.random.SeedSequence(random_state)
     while True:
         yield int(source.spawn(1)[0].generate_state(1)[0] >> 1)

@@ -17,7 +17,8 @@ import keras
 import numpy as np
 from scipy.linalg import blas
 
-from skann.training._stack import Stack, as_logs, cast, has, is_known, views
+from skann.training._known import cast, dense_layers, described, has, is_known
+from skann.training._stack import Stack, as_logs
 from skann.training._variables import read
 
 _OPTIMIZER_SETTINGS = {
@@ -43,22 +44,76 @@ def is_plain(model, row_shape):
     )
 
 
-class DenseTrainer:
-    """Trains one dense stack on a feed, an epoch a call; as ``Trainer`` does.
+class KerasState:
+    """Weights and optimizer state of a dense stack, in the variables of its model.
 
     Parameters
     ----------
     model : keras.Sequential
         For which `is_plain` holds; its variables are created.
+
+    Attributes
+    ----------
+    description : Description
+    optimizer : keras.optimizers.Adam or keras.optimizers.SGD
+        Or what has its settings.
+    """
+
+    def __init__(self, model):
+        self.description = described(model)
+        self.optimizer = model.optimizer
+        self._weights = [v for layer in dense_layers(model) for v in layer.weights]
+        adam = type(model.optimizer) is keras.optimizers.Adam
+        names = ("_momentums", "_velocities") if adam else ("momentums",)
+        self._slots = [getattr(model.optimizer, name) for name in names]
+
+    @property
+    def rate(self):
+        """The learning rate as it is now."""
+        return float(*read([self.optimizer._learning_rate._value]))
+
+    def take(self, parameters, slots):
+        """Fill vectors of parameters, and return the number of steps taken."""
+        for variables, vector in self._pairs(parameters, slots):
+            values = read([variable._value for variable in variables])
+            for value, part in zip(values, self._parts(vector), strict=True):
+                part[...] = value
+        return int(*read([self.optimizer.iterations._value]))
+
+    def give(self, parameters, slots, n_steps):
+        """Take the values of vectors of parameters, and the number of steps."""
+        for variables, vector in self._pairs(parameters, slots):
+            for variable, part in zip(variables, self._parts(vector), strict=True):
+                variable._value.assign(part)
+        self.optimizer.iterations.assign(n_steps)
+
+    def _pairs(self, parameters, slots):
+        pairs = zip(self._slots, slots, strict=True)
+        # Without momentum, SGD has no variables for it.
+        return [(self._weights, parameters), *(pair for pair in pairs if pair[0])]
+
+    def _parts(self, vector):
+        return self.description.views(vector)
+
+
+class DenseTrainer:
+    """Trains one dense stack on a feed, an epoch a call; as ``Trainer`` does.
+
+    Parameters
+    ----------
+    model : object
+        What callbacks know as the model.
+    state : KerasState or SmallNetwork
+        Where weights and optimizer state come from, and go to.
     feed, validation : Feed or None
     batch_size : int
     row_order : callable of (epoch, n_rows)
     watched : bool
         Whether callbacks may look at the model, or change it, between epochs. If not,
-        its variables are given their values at the end only.
+        the state is given its values at the end only.
     """
 
-    def __init__(self, model, feed, validation, batch_size, row_order, watched):
+    def __init__(self, model, state, feed, validation, batch_size, row_order, watched):
         self.model = model
         self.feed = feed
         self.validation = validation
@@ -66,9 +121,10 @@ class DenseTrainer:
         self.steps = -(-len(feed) // batch_size)
         self._batch_size = batch_size
         self._watched = watched
-        self._stack = Stack(model, feed.dtype)
-        adam = type(model.optimizer) is keras.optimizers.Adam
-        self._optimizer = (_Adam if adam else _SGD)(model.optimizer)
+        self._state = state
+        self._stack = Stack(state.description)
+        sgd = isinstance(state.optimizer, keras.optimizers.SGD)
+        self._optimizer = (_SGD if sgd else _Adam)(state.optimizer, self._stack)
         self._pull()
 
     def epoch(self, epoch):
@@ -76,12 +132,12 @@ class DenseTrainer:
         if self._watched:
             self._pull()
         stack, total = self._stack, 0.0
-        rate = float(*read([self.model.optimizer._learning_rate._value]))
+        self._optimizer.rate = self._state.rate
         order = self.row_order(epoch, len(self.feed))
         with np.errstate(all="ignore"):  # A loss that is not finite ends the fit.
             for batch in self._batches(order):
                 total += stack.differentiate(*batch) * len(batch[0])
-                self._optimizer.step(stack.parameters, stack.gradient, rate)
+                self._optimizer.step(stack.parameters, stack.gradient)
         if self._watched:
             self._publish()
         return as_logs(total / len(order))
@@ -95,7 +151,7 @@ class DenseTrainer:
         return self._stack.weights()
 
     def finish(self):
-        """Give the model its weights and its optimizer's state."""
+        """Give the state its values."""
         self._publish()
 
     def _batches(self, order):
@@ -110,14 +166,12 @@ class DenseTrainer:
                 yield (x[rows], *(part[rows] for part in rest))
 
     def _pull(self):
-        """Take the values of the model's variables."""
-        _gather(self._stack.variables, self._stack.parameters)
-        self._optimizer.pull(self._stack.parameters)
+        optimizer = self._optimizer
+        optimizer.n_steps = self._state.take(self._stack.parameters, optimizer.slots)
 
     def _publish(self):
-        """Give the model's variables their values."""
-        _scatter(self._stack.parameters, self._stack.variables)
-        self._optimizer.publish()
+        optimizer = self._optimizer
+        self._state.give(self._stack.parameters, optimizer.slots, optimizer.n_steps)
 
 
 # Of BLAS: y += a x in place, in one pass.
@@ -127,84 +181,50 @@ _AXPY = {"float32": blas.saxpy, "float64": blas.daxpy}
 class _Adam:
     """Keras' Adam, on one vector of parameters."""
 
-    def __init__(self, optimizer):
-        self._keras = optimizer
-        self._beta_1, self._beta_2 = optimizer.beta_1, optimizer.beta_2
-        self._epsilon = optimizer.epsilon
+    def __init__(self, settings, stack):
+        self._beta_1, self._beta_2 = settings.beta_1, settings.beta_2
+        self._in_correction = cast(settings.beta_1), cast(settings.beta_2)
+        self._epsilon = settings.epsilon
+        self._axpy = _AXPY[stack.parameters.dtype.name]
+        self._change = np.empty_like(stack.parameters)
+        self.slots = [np.zeros_like(stack.parameters) for _ in range(2)]
 
-    def pull(self, parameters):
-        """Take the state of Keras' optimizer."""
-        self._iterations = int(*read([self._keras.iterations._value]))
-        self._m, self._v = np.empty_like(parameters), np.empty_like(parameters)
-        self._change = np.empty_like(parameters)
-        self._axpy = _AXPY[parameters.dtype.name]
-        _gather(self._keras._momentums, self._m)
-        _gather(self._keras._velocities, self._v)
-
-    def step(self, parameters, gradient, rate):
+    def step(self, parameters, gradient):
         """Change the parameters in place; the gradient is used up."""
-        self._iterations += 1
-        change = self._change
-        t = self._iterations
-        correction = math.sqrt(1.0 - cast(self._beta_2) ** t)
-        alpha = rate * correction / (1.0 - cast(self._beta_1) ** t)
-        self._m *= self._beta_1
-        self._axpy(gradient, self._m, a=1.0 - self._beta_1)
+        self.n_steps += 1
+        (m, v), change, axpy = self.slots, self._change, self._axpy
+        beta_1, beta_2 = (beta**self.n_steps for beta in self._in_correction)
+        alpha = self.rate * math.sqrt(1.0 - beta_2) / (1.0 - beta_1)
+        m *= self._beta_1
+        axpy(gradient, m, a=1.0 - self._beta_1)
         gradient *= gradient
-        self._v *= self._beta_2
-        self._axpy(gradient, self._v, a=1.0 - self._beta_2)
-        np.sqrt(self._v, out=change)
+        v *= self._beta_2
+        axpy(gradient, v, a=1.0 - self._beta_2)
+        np.sqrt(v, out=change)
         change += self._epsilon
-        np.divide(self._m, change, out=change)
-        self._axpy(change, parameters, a=-alpha)
-
-    def publish(self):
-        """Give Keras' optimizer its state."""
-        _scatter(self._m, self._keras._momentums)
-        _scatter(self._v, self._keras._velocities)
-        self._keras.iterations.assign(self._iterations)
+        np.divide(m, change, out=change)
+        axpy(change, parameters, a=-alpha)
 
 
 class _SGD:
     """Keras' SGD with its momentum, on one vector of parameters."""
 
-    def __init__(self, optimizer):
-        self._keras = optimizer
-        self._momentum, self._nesterov = cast(optimizer.momentum), optimizer.nesterov
+    def __init__(self, settings, stack):
+        self._momentum, self._nesterov = cast(settings.momentum), settings.nesterov
+        self.slots = [np.zeros_like(stack.parameters)]
 
-    def pull(self, parameters):
-        """Take the state of Keras' optimizer."""
-        self._iterations = int(*read([self._keras.iterations._value]))
-        self._m = np.zeros_like(parameters)
-        _gather(self._keras.momentums, self._m)
-
-    def step(self, parameters, gradient, rate):
-        """Change the parameters in place."""
-        self._iterations += 1
-        gradient *= rate
+    def step(self, parameters, gradient):
+        """Change the parameters in place; the gradient is used up."""
+        self.n_steps += 1
+        gradient *= self.rate
         if not self._momentum:
             parameters -= gradient
             return
-        self._m *= self._momentum
-        self._m -= gradient
+        (m,) = self.slots
+        m *= self._momentum
+        m -= gradient
         if self._nesterov:
-            parameters += self._m * self._momentum
+            parameters += m * self._momentum
             parameters -= gradient
         else:
-            parameters += self._m
-
-    def publish(self):
-        """Give Keras' optimizer its state."""
-        _scatter(self._m, self._keras.momentums)
-        self._keras.iterations.assign(self._iterations)
-
-
-def _gather(variables, vector):
-    values = read([variable._value for variable in variables])
-    for value, part in zip(values, views(vector, variables), strict=True):
-        part[...] = value
-
-
-def _scatter(vector, variables):
-    for variable, part in zip(variables, views(vector, variables), strict=True):
-        variable._value.assign(part)
+            parameters += m

@@ -81,7 +81,7 @@ class KeepFinite(ReadsWeights):
         """Put finite weights back, unless early stopping has done so already."""
         if self.diverged_epoch is None or self.weights is None:
             return
-        if not _all_finite(weights_of(self.model)):
+        if not _all_finite(self.model.get_weights()):
             self.model.set_weights(self.weights)
 
 

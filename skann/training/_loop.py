@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import keras
 
 from skann.exceptions import EngineError
-from skann.training._dense import DenseTrainer, is_plain
+from skann.training._dense import DenseTrainer, KerasState, is_plain
 from skann.training._fallback import train_by_keras
 from skann.training._guard import KeepFinite, ReadsWeights
 from skann.training._program import NotCompilable, compiling_pays
@@ -102,9 +102,34 @@ def train(
     else:
         with one_blas_thread():
             history = run_epochs(trainer, [*callbacks, guard], *when)
-    ran = "keras" if trainer is None else "compiled"
+    return _trained("keras" if trainer is None else "compiled", history, guard)
+
+
+def train_small(network, feed, *, batch_size, row_order, epochs):
+    """Train a network that has no Keras model in place, without callbacks.
+
+    Parameters
+    ----------
+    network : SmallNetwork
+    feed : Feed
+    batch_size : int
+    row_order : callable of (epoch, n_rows)
+    epochs : int
+
+    Returns
+    -------
+    Trained
+    """
+    guard = KeepFinite()
+    trainer = DenseTrainer(network, network, feed, None, batch_size, row_order, False)
+    with one_blas_thread():
+        history = run_epochs(trainer, [guard], 0, epochs, verbose=0)
+    return _trained("compiled", history, guard)
+
+
+def _trained(engine, history, guard):
     is_finite = guard.diverged_epoch is None or guard.weights is not None
-    return Trained(history, ran, guard.diverged_epoch, is_finite)
+    return Trained(history, engine, guard.diverged_epoch, is_finite)
 
 
 def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched):
@@ -117,7 +142,7 @@ def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched
     """
     arguments = (model, feed, validation, batch_size, row_order)
     if not compiling_pays(n_steps) and is_plain(model, feed.row_shape):
-        return DenseTrainer(*arguments, watched)
+        return DenseTrainer(model, KerasState(model), *arguments[1:], watched)
     return Trainer(*arguments, n_steps, watched)
 
 

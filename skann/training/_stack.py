@@ -3,8 +3,9 @@
 Work is small here, so calls of NumPy count as much as arithmetic. The parameters lie in
 one vector, of which the layers' kernels and biases are views: an optimizer's step is a
 few operations however many layers there are. Kernel and bias are one matrix, whose last
-row is multiplied by a 1 in every row of the layer's inputs: one product computes both,
-or the gradients of both.
+row is multiplied by a 1 below the layer's inputs: one product computes both, or the
+gradients of both. Within a layer a column is a row of data, for the products are faster
+so: none has its second factor transposed but one.
 """
 
 import math
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 from scipy import special
 
-from skann.training._layers import is_keras_activation, is_plain_dense
+from skann.training._known import described
 
 # Rows that are evaluated at a time: enough that the overhead is small.
 _ROWS = 1024
@@ -38,14 +39,14 @@ _ACTIVATIONS = {
 
 
 def _mean(losses):
-    """Return the mean over the columns; NumPy's own takes several times as long."""
-    return np.add.reduce(losses, axis=1) / losses.shape[1]
+    """Return the mean over the outputs; NumPy's own takes several times as long."""
+    return np.add.reduce(losses) / len(losses)
 
 
 def _squared_error(y, z, last):
     a = last.activate(z)
     difference = a - y
-    delta = (2.0 / y.shape[1]) * difference
+    delta = (2.0 / len(y)) * difference
     if last.slope is not None:
         delta *= last.slope(a)
     return _mean(difference * difference), delta
@@ -54,7 +55,7 @@ def _squared_error(y, z, last):
 def _absolute_error(y, z, last):
     a = last.activate(z)
     difference = a - y
-    delta = np.sign(difference) / y.shape[1]
+    delta = np.sign(difference) / len(y)
     if last.slope is not None:
         delta *= last.slope(a)
     return _mean(np.abs(difference)), delta
@@ -62,108 +63,45 @@ def _absolute_error(y, z, last):
 
 def _binary_crossentropy(y, z, last):
     losses = np.maximum(z, 0.0) - z * y + np.log1p(np.exp(-np.abs(z)))
-    return _mean(losses), (special.expit(z) - y) / y.shape[1]
+    return _mean(losses), (special.expit(z) - y) / len(y)
+
+
+def _softmax(z):
+    """Return shifted outputs, their softmax, and the logarithm of its denominator."""
+    z = z - np.maximum.reduce(z)
+    share = np.exp(z)
+    total = np.add.reduce(share)
+    share /= total
+    return z, share, np.log(total)
 
 
 def _categorical_crossentropy(y, z, last):
-    z = z - z.max(axis=1, keepdims=True)
-    delta = np.exp(z)
-    total = delta.sum(axis=1, keepdims=True)
-    delta /= total
-    losses = np.log(total[:, 0]) * y.sum(axis=1) - np.sum(y * z, axis=1)
-    delta *= y.sum(axis=1, keepdims=True)
+    z, delta, log_total = _softmax(z)
+    weight = np.add.reduce(y)
+    losses = log_total * weight - np.add.reduce(y * z)
+    delta *= weight
     delta -= y
     return losses, delta
 
 
 def _sparse_categorical_crossentropy(y, z, last):
-    rows, classes = np.arange(len(y)), y[:, 0]
-    z = z - z.max(axis=1, keepdims=True)
-    delta = np.exp(z)
-    total = delta.sum(axis=1, keepdims=True)
-    delta /= total
-    losses = np.log(total[:, 0]) - z[rows, classes]
-    delta[rows, classes] -= 1.0
+    z, delta, log_total = _softmax(z)
+    at = y[0] * z.shape[1] + np.arange(z.shape[1])
+    losses = log_total - z.reshape(-1)[at]
+    delta.reshape(-1)[at] -= 1.0
     return losses, delta
 
 
-# Each takes targets, outputs before their activation, and the last layer; it returns
-# the loss of each row and its gradient before the activation. Keras computes
-# cross-entropies of what comes before a sigmoid or softmax, too.
+# Each takes targets, outputs before their activation, a column for each row of data,
+# and the last layer; it returns the loss of each row and its gradient before the
+# activation.
 _LOSSES = {
-    keras.losses.MeanSquaredError: (_squared_error, set(_ACTIVATIONS)),
-    keras.losses.MeanAbsoluteError: (_absolute_error, set(_ACTIVATIONS)),
-    keras.losses.BinaryCrossentropy: (_binary_crossentropy, {"sigmoid"}),
-    keras.losses.CategoricalCrossentropy: (_categorical_crossentropy, {"softmax"}),
-    keras.losses.SparseCategoricalCrossentropy: (
-        _sparse_categorical_crossentropy,
-        {"softmax"},
-    ),
+    keras.losses.MeanSquaredError: _squared_error,
+    keras.losses.MeanAbsoluteError: _absolute_error,
+    keras.losses.BinaryCrossentropy: _binary_crossentropy,
+    keras.losses.CategoricalCrossentropy: _categorical_crossentropy,
+    keras.losses.SparseCategoricalCrossentropy: _sparse_categorical_crossentropy,
 }
-_LOSS_SETTINGS = {
-    "reduction": "sum_over_batch_size",
-    "from_logits": False,
-    "label_smoothing": 0.0,
-    "ignore_class": None,
-    "axis": -1,
-}
-
-
-def is_known(model, row_shape, dropout=False):
-    """Whether a compiled model is a stack whose loss can be computed here.
-
-    With `dropout`, it may have dropout layers, which do nothing in an evaluation.
-    """
-    if type(model) is not keras.Sequential or model.run_eagerly:
-        return False
-    layers = list(model.layers)
-    if layers and type(layers[0]) is keras.layers.Flatten:
-        layers = layers[1:]
-    elif len(row_shape) != 1:
-        return False
-    if dropout:
-        layers = [x for x in layers if type(x) is not keras.layers.Dropout]
-    if not layers or not all(map(_is_known_layer, layers)):
-        return False
-    if any(layer.activation.__name__ == "softmax" for layer in layers[:-1]):
-        return False
-    given = model._compile_config.config if model._compile_config else {}
-    if any(given.get(k) for k in ("metrics", "weighted_metrics", "loss_weights")):
-        return False
-    dtype = layers[0].compute_dtype
-    return all(_dtypes(layer) == {dtype} for layer in layers) and _is_known_loss(
-        model.loss, layers[-1].activation.__name__, dtype
-    )
-
-
-def _dtypes(layer):
-    return {layer.compute_dtype, layer.variable_dtype}
-
-
-def _is_known_layer(layer):
-    return (
-        is_plain_dense(layer)
-        and layer.trainable
-        and is_keras_activation(layer.activation, {*_ACTIVATIONS, "softmax"})
-        and layer.compute_dtype in ("float32", "float64")
-    )
-
-
-def _is_known_loss(loss, activation, dtype):
-    if type(loss) not in _LOSSES or loss.dtype != dtype:
-        return False
-    config = loss.get_config() | {"reduction": loss.reduction}
-    return activation in _LOSSES[type(loss)][1] and has(config, _LOSS_SETTINGS)
-
-
-def has(config, settings):
-    """Whether a configuration has these settings, where it has their names."""
-    return all(config.get(name, value) == value for name, value in settings.items())
-
-
-def cast(constant):
-    """Return a Python float as ``keras.ops.cast`` does: by way of float32."""
-    return float(np.float32(constant))
 
 
 @dataclass
@@ -179,9 +117,8 @@ class _Layer:
     l1: float
     l2: float
 
-    @property
-    def kernel(self):
-        return self.weights[: self.n_inputs]
+    def __post_init__(self):
+        self.kernel = self.weights[: self.n_inputs]
 
 
 class Stack:
@@ -189,10 +126,7 @@ class Stack:
 
     Parameters
     ----------
-    model : keras.Sequential
-        For which `is_known` holds.
-    dtype : dtype
-        Of the model's variables.
+    description : Description
 
     Attributes
     ----------
@@ -200,16 +134,14 @@ class Stack:
         Kernel and bias of each layer in turn.
     """
 
-    def __init__(self, model, dtype):
-        dense = [x for x in model.layers if isinstance(x, keras.layers.Dense)]
-        self.variables = [v for layer in dense for v in layer.weights]
-        self._loss = _LOSSES[type(model.loss)][0]
-        size = sum(math.prod(v.shape) for v in self.variables)
-        self.parameters = np.zeros(size, dtype)
-        self.gradient = np.zeros(size, dtype)
-        self._parts = views(self.parameters, self.variables)
+    def __init__(self, description):
+        self._loss = _LOSSES[description.loss]
+        size = sum(math.prod(shape) for shape in description.shapes)
+        self.parameters = np.zeros(size, description.dtype)
+        self.gradient = np.zeros(size, description.dtype)
+        self._parts = description.views(self.parameters)
         self._layers, start = [], 0
-        for layer in dense:
+        for layer in description.layers:
             self._layers.append(_laid_out(layer, start, self.parameters, self.gradient))
             start += self._layers[-1].weights.size
         self._penalized = [layer for layer in self._layers if layer.l1 or layer.l2]
@@ -241,39 +173,31 @@ class Stack:
 
     def _forward(self, x, room):
         """Return the outputs before their activation, and keep what layers take."""
-        room.inputs[0] = x
-        for i, layer in enumerate(self._layers[:-1]):
-            inputs = room.inputs[i + 1]
-            np.matmul(room.inputs[i], layer.weights, out=room.outputs[i])
-            layer.activate(inputs, out=inputs)
-            if room.ones[i] is not None:
-                room.ones[i][...] = 1.0
-        return room.inputs[-1] @ self._layers[-1].weights
+        for layer, outputs, inputs in room.forward:
+            np.dot(layer.weights.T, x, out=outputs)
+            layer.activate(outputs, out=outputs)
+            x = inputs
+        return np.dot(self._layers[-1].weights.T, x)
 
     def _losses(self, z, y, weight=None):
         """Return the loss of each row and its gradient, weighted."""
-        losses, delta = self._loss(y, z, self._layers[-1])
+        losses, delta = self._loss(y.T, z, self._layers[-1])
         if weight is not None:
-            losses, delta = losses * weight, delta * weight[:, np.newaxis]
+            losses, delta = losses * weight, delta * weight
         return losses, delta
 
     def differentiate(self, x, y, weight=None):
         """Compute the gradient on one batch of `inputs` and return its loss."""
         n_rows = len(x)
         room = self._room(n_rows)
-        losses, delta = self._losses(self._forward(x, room), y, weight)
+        losses, delta = self._losses(self._forward(x.T, room), y, weight)
         delta /= n_rows
-        for i in range(len(self._layers) - 1, -1, -1):
-            layer, inputs = self._layers[i], room.inputs[i]
-            np.matmul(inputs.T, delta, out=layer.gradient)
-            if not i:
-                break
-            # Also of the column of ones, which nothing comes of.
-            whole = np.matmul(delta, layer.weights.T, out=room.deltas[i])
-            slope = self._layers[i - 1].slope
+        for layer, inputs, outputs, slope, below in room.backward:
+            np.dot(inputs, delta.T, out=layer.gradient)
+            delta = np.dot(layer.kernel, delta, out=below)
             if slope is not None:
-                whole *= slope(inputs)
-            delta = whole[:, : layer.n_inputs]
+                delta *= slope(outputs)
+        np.dot(x.T, delta.T, out=self._layers[0].gradient)
         for layer in self._penalized:
             gradient, kernel = layer.gradient[: layer.n_inputs], layer.kernel
             gradient += layer.l1 * np.sign(kernel) + 2.0 * layer.l2 * kernel
@@ -286,7 +210,7 @@ class Stack:
             for start in range(0, len(feed), _ROWS):
                 stop = min(start + _ROWS, len(feed))
                 x, *rest = feed.take(np.arange(start, stop))
-                z = self._forward(self.inputs(x), self._room(len(x)))
+                z = self._forward(self.inputs(x).T, self._room(len(x)))
                 total += self._losses(z, *rest)[0].sum(dtype=np.float64)
             return as_logs(total / len(feed) + self._penalty())
 
@@ -299,40 +223,40 @@ class Stack:
 
 
 class _Room:
-    """Where a stack computes on so many rows; new memory would take longer to have."""
+    """Where a stack computes on so many rows; new memory would take longer to have.
+
+    A column is a row of data: outputs and the ones below them are then one array in
+    which either part is contiguous.
+    """
 
     def __init__(self, layers, n_rows, dtype):
-        shapes = [(n_rows, len(layer.weights)) for layer in layers]
-        # What each layer takes: the first one's are given, and the others hold the
-        # outputs of the layer before, and perhaps a column of ones.
-        self.inputs = [None, *(np.ones(shape, dtype) for shape in shapes[1:])]
-        widths = [layer.n_inputs for layer in layers[1:]]
-        later = list(zip(self.inputs[1:], widths, strict=True))
-        self.outputs = [inputs[:, :width] for inputs, width in later]
-        # Some activations make something else of a one.
-        self.ones = [
-            None if layer.activate is _relu else inputs[:, width:]
-            for layer, (inputs, width) in zip(layers, later, strict=False)
+        later = layers[1:]
+        inputs = [np.ones((len(layer.weights), n_rows), dtype) for layer in later]
+        outputs = [
+            array[: layer.n_inputs] for array, layer in zip(inputs, later, strict=True)
         ]
-        self.deltas = [np.empty(shape, dtype) for shape in shapes]
+        slopes = [layer.slope for layer in layers[:-1]]
+        deltas = [np.empty_like(array) for array in outputs]
+        self.forward = list(zip(layers[:-1], outputs, inputs, strict=True))
+        self.backward = list(zip(later, inputs, outputs, slopes, deltas, strict=True))[
+            ::-1
+        ]
 
 
 def _laid_out(layer, start, parameters, gradient):
-    penalty = layer.kernel_regularizer
     # A softmax is part of its loss.
     linear = _ACTIVATIONS["linear"]
-    activate, slope = _ACTIVATIONS.get(layer.activation.__name__, linear)
-    n_inputs, n_outputs = layer.kernel.shape
-    shape = (n_inputs + layer.use_bias, n_outputs)
+    activate, slope = _ACTIVATIONS.get(layer.activation, linear)
+    shape = (layer.n_inputs + layer.use_bias, layer.n_outputs)
     here = slice(start, start + math.prod(shape))
     return _Layer(
         parameters[here].reshape(shape),
         gradient[here].reshape(shape),
-        n_inputs,
+        layer.n_inputs,
         activate,
         slope,
-        l1=cast(getattr(penalty, "l1", 0.0)),
-        l2=cast(getattr(penalty, "l2", 0.0)),
+        layer.l1,
+        layer.l2,
     )
 
 
@@ -342,23 +266,12 @@ def as_logs(loss):
         return {"loss": float(np.float32(loss))}
 
 
-def views(vector, variables):
-    """Return the parts of a vector in the shapes of these variables, in turn."""
-    parts, start = [], 0
-    for variable in variables:
-        shape = tuple(variable.shape)
-        size = math.prod(shape)
-        parts.append(vector[start : start + size].reshape(shape))
-        start += size
-    return parts
-
-
 class Evaluation:
     """The loss of a dense stack on validation rows."""
 
     def __init__(self, model, feed):
         self._feed = feed
-        self._stack = Stack(model, feed.dtype)
+        self._stack = Stack(described(model))
 
     def logs(self, weights):
         """Return the logs (dict of float) for the model's weights."""

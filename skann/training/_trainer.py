@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 
+from skann.training._known import is_known
 from skann.training._program import check_compilable, compiling_pays, program_for
-from skann.training._stack import Evaluation, is_known
+from skann.training._stack import Evaluation
 from skann.training._variables import ProgramVariables
 from skann.training._widths import shared_units
 

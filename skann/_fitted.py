@@ -1,0 +1,56 @@
+"""What a fitted estimator holds: its network, also in a pickle and after a failure."""
+
+from contextlib import contextmanager
+
+from skann import _persistence, _serialisation
+from skann._inference import Network
+
+
+class HoldsNetwork:
+    """Mixin of the estimators: ``model_``, and what becomes of it."""
+
+    @property
+    def model_(self):
+        """The trained model, made now where a small fit did without."""
+        if "_network" not in vars(self):
+            raise AttributeError(
+                f"This {type(self).__name__} has no model_ before it is fitted."
+            )
+        return self._network.model
+
+    @model_.setter
+    def model_(self, model):
+        self._network = Network(model)
+
+    def __sklearn_is_fitted__(self):
+        return "_network" in vars(self)
+
+    @contextmanager
+    def _as_it_was_on_failure(self, goes_on):
+        """Leave the estimator as it was before, if a fit fails.
+
+        One that goes on changes the values of the model's variables.
+        """
+        before = dict(vars(self))
+        model = self.model_ if goes_on else None
+        values = _serialisation.values_of(model) if goes_on else None
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            if goes_on:
+                _serialisation.assign_values(model, values)
+            raise
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if state.pop("_network", None) is not None:
+            state["model_"] = _persistence.pack(self.model_, state["_recipe"])
+        return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        if "model_" in state:
+            state["_network"] = Network(_persistence.unpack(state.pop("model_")))
+        super().__setstate__(state)

@@ -1,0 +1,151 @@
+"""The network of a small fit, whose Keras model is made when someone asks for it.
+
+Of a default network trained for some hundred steps, half of the time would go into
+objects of Keras' and the start of tensorflow. What it computes is known without them,
+and so it is trained and asked for predictions in arrays. ``model_`` makes the model.
+"""
+
+import threading
+from numbers import Real
+
+import keras
+import numpy as np
+
+from skann._build import Traits, build_model
+from skann._compile import canonical_name, loss_of
+from skann._inference import Network, described_stack
+from skann._targets import TARGETS
+from skann.models import build_mlp, initializer_name, kernel_seeds
+from skann.training import (
+    ACTIVATIONS,
+    DenseLayer,
+    Description,
+    Feed,
+    KerasState,
+    SmallNetwork,
+    prepare,
+    train_small,
+)
+
+# Parameters that are to be None, 0 or empty.
+_UNUSED = (
+    *("model_kwargs", "output_activation", "dropout", "normalization"),
+    *("loss", "loss_kwargs", "metrics", "optimizer_kwargs"),
+)
+
+
+def late_network(params, defaults, problem, seed):
+    """Return the network that ``build_model`` would return of the same arguments.
+
+    Returns
+    -------
+    LateNetwork or None
+        None where the parameters ask for more than is known here.
+    """
+    if not _is_known(params, problem):
+        return None
+    sizes = params["hidden_layer_sizes"]
+    if sizes is None:
+        sizes = [params["n_neurons"]] * params["n_hidden"]
+    target = TARGETS[problem.kind]
+    units = [*problem.input_shape, *map(int, sizes), target.units or problem.n_outputs]
+    activations = [params["activation"]] * len(sizes)
+    activations.append(target.output_activation or "linear")
+    penalty = {name: float(np.float32(params[name])) for name in ("l1", "l2")}
+    layers = tuple(
+        DenseLayer(*shape, activation, **penalty)
+        for *shape, activation in zip(units, units[1:], activations, strict=False)
+    )
+    loss, _ = loss_of(params, target.loss)
+    seeds = kernel_seeds(seed)
+    small = SmallNetwork(
+        Description(layers, loss, params["dtype"]),
+        [initializer_name(activation) for activation in activations],
+        [next(seeds) for _ in layers],
+        float(params["learning_rate"]),
+    )
+    return LateNetwork((params, defaults, problem, seed), small)
+
+
+def _is_known(params, problem):
+    rate, optimizer = params["learning_rate"], params["optimizer"]
+    return (
+        (params["model"] is None or params["model"] is build_mlp)
+        and not any(params[name] for name in _UNUSED)
+        and isinstance(params["activation"], str)
+        and params["activation"] in ACTIVATIONS
+        and params["kernel_initializer"] == "auto"
+        and params["dtype"] in ("float32", "float64")
+        and isinstance(optimizer, str)
+        and optimizer.lower() == "adam"
+        and isinstance(rate, Real)
+        and np.isfinite(rate)
+        and len(problem.input_shape) == 1
+        and keras.config.floatx() == "float32"
+    )
+
+
+class LateNetwork:
+    """A network in arrays that becomes a Keras model when one is asked for.
+
+    Parameters
+    ----------
+    recipe : tuple
+        Arguments of ``build_model``.
+    small : SmallNetwork
+        What they describe.
+    """
+
+    def __init__(self, recipe, small):
+        self._recipe = recipe
+        self._small = small
+        self._making = threading.Lock()
+        self._made = self._stack = self._one_row = None
+
+    @property
+    def input_dtype(self):
+        """Type in which rows and targets are given to the network."""
+        return self._small.description.dtype
+
+    @property
+    def traits(self):
+        """What the target's encoding depends on."""
+        description = self._small.description
+        loss, last = canonical_name(description.loss), description.layers[-1]
+        return Traits(loss, False, last.n_outputs, last.activation)
+
+    def train(self, feed, **how):
+        """Train in arrays; see ``train_small``."""
+        self._one_row = Feed(*feed.take(np.zeros(1, dtype=np.intp)), dtype=feed.dtype)
+        return train_small(self._small, feed, **how)
+
+    @property
+    def model(self):
+        """The Keras model, as it would be had it been there from the start."""
+        with self._making:
+            if self._made is None:
+                self._made = Network(self._make())
+        return self._made.model
+
+    def _make(self):
+        model = build_model(*self._recipe)
+        prepare(model, self._one_row)
+        self._small.hand_over(KerasState(model))
+        model.stop_training, model.history = False, self._small.history
+        model.history.set_model(model)
+        return model
+
+    def outputs(self, X):
+        """Return the outputs for every row, of shape (n, n_outputs), float64.
+
+        Parameters
+        ----------
+        X : ndarray, memmap or CSR matrix of shape (n, n_features)
+        """
+        if self._made is not None:  # Its weights are the user's to change.
+            return self._made.outputs(X)
+        if self._stack is None:
+            self._stack = described_stack(
+                self._small.description, self._small.get_weights()
+            )
+        return self._stack.outputs(X)

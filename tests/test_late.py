@@ -1,0 +1,301 @@
+"""Small fits, whose Keras model is made when someone asks for it."""
+
+import copy
+import inspect
+import pickle
+import random
+import subprocess
+import sys
+import threading
+
+import keras
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
+
+from skann import MLPKerasClassifier, MLPKerasRegressor
+from skann._late import LateNetwork
+from skann.exceptions import DivergenceError
+from skann.training._small import _initial
+
+X, SPECIES = load_iris(return_X_y=True)
+X = (X - X.mean(axis=0)) / X.std(axis=0)
+BRIEF = {"n_neurons": 10, "epochs": 3, "random_state": 0}
+
+TARGETS = {
+    "regression": (MLPKerasRegressor, X[:, 0] * 3 + 1),
+    "two outputs": (MLPKerasRegressor, X[:, :2]),
+    "binary": (MLPKerasClassifier, SPECIES == 1),
+    "multiclass": (MLPKerasClassifier, np.array(["b", "c", "a"])[SPECIES]),
+    "multilabel": (MLPKerasClassifier, np.column_stack([SPECIES > 0, X[:, 1] > 0])),
+}
+SETTINGS = [
+    {},
+    {"dtype": "float32"},
+    {"dtype": "float64", "n_hidden": 1, "shuffle": False, "batch_size": 150},
+    {"n_hidden": 0, "l1": 0.01},
+    {
+        "hidden_layer_sizes": (7, np.int64(5), 3),
+        "activation": "tanh",
+        "batch_size": 150,
+    },
+    {"activation": "sigmoid", "l2": 0.1, "l1": 0.05, "batch_size": 7},
+    {"activation": "linear", "learning_rate": np.float32(0.01), "optimizer": "Adam"},
+]
+
+
+def is_late(estimator):
+    return isinstance(estimator._network, LateNetwork)
+
+
+def is_made(estimator):
+    return not is_late(estimator) or estimator._network._made is not None
+
+
+def made_first(estimator, *data, **more):
+    """Fit an estimator whose Keras model is there from the start."""
+    fitted = clone(estimator).fit(*data, callbacks=[keras.callbacks.Callback()], **more)
+    assert not is_late(fitted)
+    return fitted
+
+
+def outputs(estimator):
+    return getattr(estimator, "predict_proba", estimator.predict)(X)
+
+
+def values(model):
+    return [v.numpy() for v in [*model.variables, *model.optimizer.variables]]
+
+
+def assert_same(found, expected):
+    for mine, yours in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, yours)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+def test_it_is_the_model_that_would_have_been_there(target, settings, weighted):
+    cls, y = TARGETS[target]
+    weight = np.arange(len(y)) % 3 if weighted else None
+    late = cls(**{**BRIEF, **settings}).fit(X, y, weight)
+    early = made_first(late, X, y, sample_weight=weight)
+    assert not is_made(late)
+    # The other one was trained in the same way, from what Keras had drawn.
+    assert late.history_ == early.history_
+    np.testing.assert_array_equal(outputs(late), outputs(early))
+    assert not is_made(late)
+    assert_same(values(late.model_), values(early.model_))
+    assert late.model_.get_config() == early.model_.get_config()
+    assert late.model_.get_compile_config() == early.model_.get_compile_config()
+    assert late.model_.history.history == early.model_.history.history
+    assert vars(late).keys() == vars(early).keys()
+    np.testing.assert_array_equal(outputs(late), outputs(early))
+    assert late.model_ is late.model_
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["he_uniform", "glorot_uniform"])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (100, 7)])
+def test_initial_kernels_are_keras_own(name, shape, dtype):
+    for seed in (0, 1, 123456789, 2**31 - 3, 2**31 - 2, 2**31 - 1):
+        initializer = type(keras.initializers.get(name))(seed=seed)
+        drawn = initializer(shape, dtype=dtype).numpy()
+        assert_same([_initial(name, shape, np.dtype(dtype), seed)], [drawn])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"callbacks": [keras.callbacks.Callback()]},
+        {"early_stopping": True},
+        {"verbose": 2},
+        {"engine": "keras"},
+        {"epochs": 400},  # 2000 steps, which are compiled.
+        {
+            "model": lambda n_neurons: keras.Sequential(
+                [keras.layers.Dense(3, "softmax")]
+            )
+        },
+        {"dropout": 0.5},
+        {"normalization": "layer"},
+        {"output_activation": "softmax"},
+        {"activation": "gelu"},
+        {"activation": ["relu", "tanh"]},
+        {"kernel_initializer": "he_normal"},
+        {"loss_kwargs": {"from_logits": False}},
+        {"loss": "sparse_categorical_crossentropy"},
+        {"metrics": ["accuracy"]},
+        {"optimizer": "sgd"},
+        {"optimizer_kwargs": {"beta_1": 0.5}},
+        {"learning_rate": keras.optimizers.schedules.CosineDecay(0.01, 100)},
+        {"learning_rate": "auto"},
+        {"dtype": "mixed_bfloat16"},
+    ],
+    ids="-".join,
+)
+def test_all_else_has_its_model_from_the_start(settings):
+    fitted = MLPKerasClassifier(**{**BRIEF, **settings}).fit(X, SPECIES)
+    assert not is_late(fitted)
+    assert fitted.predict(X).shape == (150,)
+
+
+def test_so_have_fits_with_files_validation_sets_and_other_shapes(tmp_path):
+    fitted = [
+        MLPKerasClassifier(**BRIEF, checkpoint_path=tmp_path / "a.keras"),
+        MLPKerasClassifier(**BRIEF, tensorboard_dir=tmp_path / "logs"),
+    ]
+    fitted = [estimator.fit(X, SPECIES) for estimator in fitted]
+    fitted.append(MLPKerasClassifier(**BRIEF).fit(X, SPECIES, X_val=X, y_val=SPECIES))
+    fitted.append(MLPKerasClassifier(**BRIEF).fit(X.reshape(150, 2, 2), SPECIES))
+    fitted.append(MLPKerasClassifier(**BRIEF).partial_fit(X, SPECIES))
+    assert not any(map(is_late, fitted))
+    assert (tmp_path / "a.keras").exists()
+
+
+NO_TENSORFLOW = """
+import numpy as np, random
+from skann import MLPKerasRegressor
+from tensorflow.python.eager import context
+np.random.seed(0), random.seed(0)
+X = np.random.default_rng(0).normal(size=(40, 3))
+model = MLPKerasRegressor(epochs=5, random_state=0).fit(X, X[:, 0])
+model.predict(X), model.score(X, X[:, 0])
+assert not context.context()._initialized
+model.model_
+assert context.context()._initialized
+"""
+
+
+def test_tensorflow_is_not_started_for_it():
+    code = [sys.executable, "-c", NO_TENSORFLOW]
+    done = subprocess.run(code, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def late():
+    fitted = MLPKerasRegressor(**BRIEF).fit(X, X[:, 0])
+    assert not is_made(fitted)
+    return fitted
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        copy.deepcopy,
+        copy.copy,
+        lambda fitted: pickle.loads(pickle.dumps(fitted)),
+    ],
+    ids=["deepcopy", "copy", "pickle"],
+)
+def test_copies_predict_and_go_on_alike(late, copied):
+    expected = late.predict(X)
+    other = copied(late)
+    np.testing.assert_array_equal(other.predict(X), expected)
+    for fitted in (late, other):
+        fitted.set_params(warm_start=True).fit(X, X[:, 0])
+    np.testing.assert_array_equal(other.predict(X), late.predict(X))
+
+
+@pytest.mark.parametrize("way", ["warm_start", "partial_fit"])
+def test_a_fit_goes_on_as_if_the_model_had_been_there(late, way):
+    early = made_first(late, X, X[:, 0])
+    for fitted in (late, early):
+        if way == "warm_start":
+            fitted.set_params(warm_start=True).fit(X, X[:, 0])
+        else:
+            fitted.partial_fit(X, X[:, 0])
+    assert_same(values(late.model_), values(early.model_))
+    assert late.history_ == early.history_
+    assert late.n_iter_ == (6 if way == "warm_start" else 4)
+
+
+def test_a_failed_fit_leaves_it_as_it_was(late):
+    expected = late.predict(X)
+    late.set_params(warm_start=True)
+
+    class Fails(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 4:
+                raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        late.fit(X, X[:, 0], callbacks=[Fails()])
+    np.testing.assert_array_equal(late.predict(X), expected)
+    assert late.n_iter_ == 3
+    late.set_params(warm_start=False, activation="nonsense")
+    with pytest.raises(ValueError, match="nonsense"):
+        late.fit(X, X[:, 0])
+    np.testing.assert_array_equal(late.predict(X), expected)
+
+
+def test_the_weights_and_the_model_are_the_users_to_change(late):
+    expected = late.predict(X)
+    late.model_.set_weights([0 * w for w in late.model_.get_weights()])
+    np.testing.assert_allclose(late.predict(X), X[:, 0].mean(), atol=1e-12)
+    other = MLPKerasRegressor(**BRIEF).fit(X, X[:, 0])
+    late.model_ = other.model_
+    np.testing.assert_array_equal(late.predict(X), expected)
+
+
+def test_making_the_model_moves_no_global_generator(late):
+    def states():
+        keras_seeds = keras.src.backend.common.global_state.get_global_attribute(
+            "global_seed_generator"
+        )
+        return random.getstate(), repr(np.random.get_state()), keras_seeds  # noqa: NPY002
+
+    before = states()
+    again = MLPKerasRegressor(**BRIEF).fit(X, X[:, 0])
+    assert late.model_.count_params() == again.model_.count_params()
+    assert states() == before
+
+
+def test_threads_that_ask_at_once_are_given_the_same_model(late):
+    found = []
+    at_once = threading.Barrier(4)
+
+    def ask():
+        at_once.wait()
+        found.append(late.model_)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(found) == 4
+    assert all(model is found[0] for model in found)
+
+
+def test_an_unfitted_estimator_has_no_model():
+    estimator = MLPKerasRegressor()
+    assert not hasattr(estimator, "model_")
+    with pytest.raises(AttributeError, match="before it is fitted"):
+        _ = estimator.model_
+    with pytest.raises(NotFittedError):
+        estimator.predict(X)
+
+
+def test_the_model_is_among_the_attributes_that_are_shown(late):
+    assert "model_" in dict(inspect.getmembers(late))
+    assert "model_" in late._repr_html_()
+
+
+def test_one_that_diverges_at_once_is_an_error():
+    huge = 1e200 * np.ones(20)
+    with pytest.raises(DivergenceError, match="epoch 1"):
+        MLPKerasRegressor(**BRIEF, normalize_y=False).fit(X[:20], huge)
+
+
+def test_one_that_diverges_later_keeps_its_last_finite_weights():
+    fragile = MLPKerasRegressor(
+        **{**BRIEF, "epochs": 200}, learning_rate=1e18, activation="linear"
+    )
+    with pytest.warns(UserWarning, match="infinite or NaN"):
+        fragile.fit(X[:20], X[:20, 0])
+    assert is_late(fragile)
+    assert 0 < fragile.n_iter_ < 200
+    assert all(np.isfinite(w).all() for w in fragile.model_.get_weights())
+    assert np.isfinite(fragile.predict(X)).all()
