@@ -8,7 +8,6 @@ from numbers import Real
 from pathlib import Path
 
 import keras
-import numpy as np
 from scipy import sparse
 
 # Third-party estimators are meant to use `_fit_context`, though it has an underscore.
@@ -20,7 +19,7 @@ from sklearn.utils.validation import (
 )
 
 from skann import _callbacks, _serialisation
-from skann._build import FIXED_BY_BUILDING, build_model, traits_of
+from skann._build import FIXED_BY_BUILDING, build_model, is_own, traits_of
 from skann._compile import same
 from skann._data import Data, average_of_one, check_fits, check_numeric, is_plain
 from skann._fitted import HoldsNetwork
@@ -272,10 +271,11 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         else:
             if params["learning_rate"] == "auto":
                 params["learning_rate"] = defaults["learning_rate"]  # For now.
-            self.model_ = build_model(*recipe)
-            if not _serialisation.is_serialisable(self.model_):
+            model = build_model(*recipe)
+            self._network = Network(model, is_lent=not is_own(self.model))
+            if not _serialisation.is_serialisable(model):
                 self._recipe = recipe
-            traits = traits_of(self.model_, self._row_shape)
+            traits = traits_of(model, self._row_shape)
         self._target = self._learn_target(traits, data)
         for name in _OF_A_FIT:
             vars(self).pop(name, None)
@@ -291,7 +291,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
                     f"{name}={new!r} would have no effect: training goes on with the "
                     f"network that was built with {name}={value!r}."
                 )
-            self.model_.optimizer.learning_rate = new
+            self._network.model.optimizer.learning_rate = new
             vars(self).pop("learning_rate_", None)
             self._built_with = {**self._built_with, name: new}
 
@@ -302,22 +302,23 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
 
     def _train(self, data, run, goes_on, partial=False):
         feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
-        if isinstance(self._network, LateNetwork) and not goes_on:
-            trained = self._network.train(
-                feed,
-                batch_size=run.batch_size,
-                row_order=self._row_order(),
-                epochs=run.epochs,
-            )
+        network = self._network
+        if goes_on and isinstance(network, LateNetwork):
+            network = self._network = network.made
+        if run.callbacks:  # They have the model.
+            network.lend()
+        if isinstance(network, LateNetwork):
+            how = {"batch_size": run.batch_size, "row_order": self._row_order()}
+            trained = network.train(feed, epochs=run.epochs, **how)
         else:
-            trained = self._train_model(feed, data.validation, run, goes_on, partial)
-            self._network = Network(self.model_)
+            rest = (data.validation, run, goes_on, partial)
+            with network.changing():
+                trained = self._train_model(network.model, feed, *rest)
         self.engine_ = trained.engine
         self._record(trained.history, goes_on)
         self._report_divergence(trained)
 
-    def _train_model(self, feed, validation, run, goes_on, partial):
-        model = self.model_
+    def _train_model(self, model, feed, validation, run, goes_on, partial):
         validation = None if validation is None else self._feed(validation)
         self._prepare(feed)
         if not goes_on and self.learning_rate == "auto":
@@ -328,7 +329,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         writes = not partial and self.checkpoint_path is not None
         watched = [self.monitor] if run.stops_early or writes else []
         watched += _callbacks.monitors(run.callbacks)
-        self._check_monitors(watched, validation is not None)
+        _callbacks.check_monitors(watched, model, validation is not None)
         own = [] if partial else self._own_callbacks(run)
         first = self.n_iter_ if goes_on else 0
         with _callbacks.opened(own):
@@ -360,7 +361,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
     def _test_learning_rates(self, feed, run, *bounds):
         n_steps = run.epochs * -(-len(feed) // run.batch_size)
         return range_test(
-            self.model_,
+            self._network.model,
             feed,
             rates_to_test(n_steps, *bounds),
             batch_size=run.batch_size,
@@ -384,7 +385,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
 
     def _prepare(self, feed):
         try:
-            prepare(self.model_, feed)
+            prepare(self._network.model, feed)
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ModelError(
                 "The network, its loss or its metrics cannot be computed; look at "
@@ -424,22 +425,6 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         if not getattr(self, "_is_clone", False):
             return path
         return _callbacks.run_directory(path.parent, "checkpoint_path") / path.name
-
-    def _check_monitors(self, watched, has_validation):
-        if type(self.model_).train_step is not keras.Model.train_step:
-            return  # Its logs are known only once it runs.
-        if [metric.name for metric in self.model_.metrics] == ["loss"]:
-            results = {"loss": 0.0}  # To have them computed would take 15 operations.
-        else:
-            results = self.model_.get_metrics_result()
-        for name, result in results.items():
-            if np.ndim(result):
-                raise ValueError(
-                    f"metrics must give one number each; {name!r} gives an array. "
-                    "(Some metrics of Keras take average='macro'.)"
-                )
-        available = {*results, *(f"val_{name}" for name in results if has_validation)}
-        _callbacks.check_monitors(watched, available)
 
     def _record(self, history, goes_on):
         before = self.history_ if goes_on else {"loss": []}

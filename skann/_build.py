@@ -97,6 +97,11 @@ class Problem:
         return (1, 2) if self.kind == "binary" else (self.n_outputs,)
 
 
+def is_own(build_fn):
+    """Whether networks are built by skann's own function, and known to nobody else."""
+    return build_fn is None or build_fn is build_mlp
+
+
 def signature_parameters(build_fn):
     """Return the names a build function takes with their defaults, and whether any.
 
@@ -173,8 +178,7 @@ def build_model(params, defaults, problem, seed):
 
 def _draws_by_keras_only(params):
     """Whether nothing but Keras' own code chooses the initial weights."""
-    own = params["model"] in (None, build_mlp)
-    return own and isinstance(params["kernel_initializer"], str)
+    return is_own(params["model"]) and isinstance(params["kernel_initializer"], str)
 
 
 def _maker(build_fn, params, defaults, problem, seed):
@@ -311,8 +315,7 @@ def _check_no_class_loss(loss):
 
 
 def _is_own_in_float64(params):
-    own = params["model"] in (None, build_mlp)
-    return own and params["dtype"] == "float64"
+    return is_own(params["model"]) and params["dtype"] == "float64"
 
 
 def _example(problem):

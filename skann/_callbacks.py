@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from skann.training import EarlyStopping
 
@@ -70,8 +71,21 @@ def monitors(callbacks):
     ]
 
 
-def check_monitors(names, available):
+def check_monitors(names, model, has_validation):
     """Raise ValueError for a monitored name which no epoch will report."""
+    if type(model).train_step is not keras.Model.train_step:
+        return  # Its logs are known only once it runs.
+    if [metric.name for metric in model.metrics] == ["loss"]:
+        results = {"loss": 0.0}  # To have them computed would take 15 operations.
+    else:
+        results = model.get_metrics_result()
+    for name, result in results.items():
+        if np.ndim(result):
+            raise ValueError(
+                f"metrics must give one number each; {name!r} gives an array. "
+                "(Some metrics of Keras take average='macro'.)"
+            )
+    available = {*results, *(f"val_{name}" for name in results if has_validation)}
     for name in names:
         if name in available:
             continue

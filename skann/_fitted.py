@@ -16,7 +16,7 @@ class HoldsNetwork:
             raise AttributeError(
                 f"This {type(self).__name__} has no model_ before it is fitted."
             )
-        return self._network.model
+        return self._network.lend()
 
     @model_.setter
     def model_(self, model):
@@ -32,7 +32,7 @@ class HoldsNetwork:
         One that goes on changes the values of the model's variables.
         """
         before = dict(vars(self))
-        model = self.model_ if goes_on else None
+        model = self._network.model if goes_on else None
         values = _serialisation.values_of(model) if goes_on else None
         try:
             yield
@@ -45,12 +45,16 @@ class HoldsNetwork:
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        if state.pop("_network", None) is not None:
-            state["model_"] = _persistence.pack(self.model_, state["_recipe"])
+        network = state.pop("_network", None)
+        if network is not None:
+            state["model_"] = _persistence.pack(network.model, state["_recipe"])
         return state
 
     def __setstate__(self, state):
         state = dict(state)
         if "model_" in state:
-            state["_network"] = Network(_persistence.unpack(state.pop("model_")))
+            model = _persistence.unpack(state.pop("model_"))
+            # One that the user's build function has made may be known to it.
+            is_lent = state["_recipe"] is not None
+            state["_network"] = Network(model, is_lent)
         super().__setstate__(state)

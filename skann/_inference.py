@@ -5,8 +5,10 @@ tensorflow, and a row's result does not depend on the rows beside it. Every othe
 network runs in tensorflow, always in batches of the same shape, for the same reason.
 """
 
+import contextlib
 import itertools
 import math
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -179,18 +181,36 @@ def described_stack(description, weights):
 class Network:
     """A trained model as a function of rows.
 
-    What is made of the model's weights is kept between calls. They are looked at in
-    every call all the same: they are the user's to change.
+    What is made of the model's weights is kept between calls. Once somebody else has
+    the model, they are looked at in every call all the same: they are his to change.
 
     Parameters
     ----------
     model : keras.Model
         With a single input and a single output.
+    is_lent : bool, default=True
+        Whether others may have it already.
     """
 
-    def __init__(self, model):
+    def __init__(self, model, is_lent=True):
         self.model = model
+        self._is_lent = is_lent
+        self._is_changing = False
         self._kept = None
+
+    def lend(self):
+        """Return the model to someone who may change it."""
+        self._is_lent = True
+        return self.model
+
+    @contextlib.contextmanager
+    def changing(self):
+        """Allow for other weights at any time while the block runs."""
+        self._is_changing = True
+        try:
+            yield
+        finally:
+            self._is_changing, self._kept = False, None
 
     @property
     def input_dtype(self):
@@ -208,22 +228,35 @@ class Network:
         return self._function(X.shape[1:]).outputs(X)
 
     def _function(self, row_shape):
+        kept = self._kept
+        same_rows = kept is not None and kept.row_shape == row_shape
+        if same_rows and not self._is_lent and not self._is_changing:
+            return kept.function
         weights = weights_of(self.model)
         # tensorflow gives a variable other memory when it changes it, for as long as an
         # array holds on to what it had.
-        now = row_shape, [_address(array) for array in weights]
-        if self._kept is None or self._kept[0] != now:
+        if not same_rows or kept.addresses != _addresses(weights):
             stack = dense_stack(self.model)
             if stack is None:
                 run = _Batches(self.model, row_shape)
             else:
                 run = _Stack(stack, row_shape, weights)
-            self._kept = now, weights, run
-        return self._kept[2]
+            self._kept = kept = _Kept(row_shape, weights, _addresses(weights), run)
+        return kept.function
 
 
-def _address(array):
-    return array.__array_interface__["data"][0]
+@dataclass(frozen=True)
+class _Kept:
+    """A function of rows, and the weights that it is made of."""
+
+    row_shape: tuple
+    weights: list
+    addresses: list
+    function: object
+
+
+def _addresses(arrays):
+    return [array.__array_interface__["data"][0] for array in arrays]
 
 
 class _Batches:

@@ -11,11 +11,11 @@ from numbers import Real
 import keras
 import numpy as np
 
-from skann._build import Traits, build_model
+from skann._build import Traits, build_model, is_own
 from skann._compile import canonical_name, loss_of
 from skann._inference import Network, described_stack
 from skann._targets import TARGETS
-from skann.models import build_mlp, initializer_name, kernel_seeds
+from skann.models import initializer_name, kernel_seeds
 from skann.training import (
     ACTIVATIONS,
     DenseLayer,
@@ -70,7 +70,7 @@ def late_network(params, defaults, problem, seed):
 def _is_known(params, problem):
     rate, optimizer = params["learning_rate"], params["optimizer"]
     return (
-        (params["model"] is None or params["model"] is build_mlp)
+        is_own(params["model"])
         and not any(params[name] for name in _UNUSED)
         and isinstance(params["activation"], str)
         and params["activation"] in ACTIVATIONS
@@ -120,12 +120,21 @@ class LateNetwork:
         return train_small(self._small, feed, **how)
 
     @property
-    def model(self):
-        """The Keras model, as it would be had it been there from the start."""
+    def made(self):
+        """The network of the Keras model, as it would be had it been there first."""
         with self._making:
             if self._made is None:
-                self._made = Network(self._make())
-        return self._made.model
+                self._made = Network(self._make(), is_lent=False)
+        return self._made
+
+    @property
+    def model(self):
+        """The Keras model."""
+        return self.made.model
+
+    def lend(self):
+        """Return the Keras model to someone who may change it."""
+        return self.made.lend()
 
     def _make(self):
         model = build_model(*self._recipe)
@@ -142,7 +151,7 @@ class LateNetwork:
         ----------
         X : ndarray, memmap or CSR matrix of shape (n, n_features)
         """
-        if self._made is not None:  # Its weights are the user's to change.
+        if self._made is not None:  # Its weights may be changed.
             return self._made.outputs(X)
         if self._stack is None:
             self._stack = described_stack(

@@ -49,7 +49,7 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         Penalties on the weights of all layers.
     dtype : str, default="auto"
         Keras dtype policy: "float32", "float64", "mixed_bfloat16", ... "auto" takes
-        "float64" for fits of fewer than 2000 steps, where it costs nothing, and
+        "float64" for fits of fewer than 250 steps, where it costs nothing, and
         "float32" for all others.
     model_kwargs : dict, default=None
         Further arguments of the build function; ``model__name`` in ``set_params`` and
@@ -128,7 +128,8 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
     Attributes
     ----------
     model_ : keras.Model
-        The trained model.
+        The trained model. Where a small fit did without, it is made when first asked
+        for.
     history_ : dict of list of float
         Loss and metrics of each epoch, those of the validation set with the prefix
         ``val_``. Where y is

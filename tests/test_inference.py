@@ -1,5 +1,7 @@
 """Predictions against ``keras.Model.predict``, one row or many."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -175,6 +177,101 @@ def test_changed_weights_are_noticed(name):
         after = network.outputs(X)
         assert np.abs(after - before).max() > 1e-6
         np.testing.assert_array_equal(after, Network(model).outputs(X))
+
+
+class Keeps(keras.callbacks.Callback):
+    """Hands out the model that it was fitted with."""
+
+    kept = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.kept.append(self.model)
+
+
+BUILT = []
+
+
+def kept_by_its_builder(input_shape, n_outputs):
+    BUILT.append(sequential(LAYERS.Dense(n_outputs), shape=input_shape))
+    return BUILT[-1]
+
+
+# How someone comes to have the model of an estimator, before its first prediction.
+HAVING = {
+    "model_": (lambda estimator, X, y: estimator.fit(X, y).model_, {}),
+    "callback": (
+        lambda estimator, X, y: (
+            estimator.fit(X, y, callbacks=[Keeps()]) and Keeps.kept[-1]
+        ),
+        {},
+    ),
+    "build function": (
+        lambda estimator, X, y: estimator.fit(X, y) and BUILT[-1],
+        {"model": kept_by_its_builder},
+    ),
+    "set": (lambda estimator, X, y: _put_in(estimator.fit(X, y)), {}),
+    "warm start": (lambda estimator, X, y: _gone_on(estimator.fit(X, y), X, y), {}),
+}
+
+
+def _put_in(estimator):
+    estimator.model_ = model = sequential(LAYERS.Dense(1), shape=(8,))
+    return model
+
+
+def _gone_on(estimator, X, y):
+    model = estimator.model_
+    estimator.set_params(warm_start=True).fit(X, y)
+    return model
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5], ids=["late", "early"])
+@pytest.mark.parametrize("way", HAVING)
+def test_who_has_the_model_may_change_it(way, dropout, california):
+    have, params = HAVING[way]
+    if not params:
+        params = {"n_neurons": 8, "dropout": dropout}
+    estimator = MLPKerasRegressor(**params, epochs=2, random_state=0)
+    X, y = california
+    model = have(estimator, X, y)
+    before = estimator.predict(X)
+    np.testing.assert_array_equal(estimator.predict(X), before)
+    model.set_weights([w + 0.1 for w in model.get_weights()])
+    assert np.abs(estimator.predict(X) - before).max() > 1e-6
+    assert model is estimator.model_
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5], ids=["late", "early"])
+def test_training_that_goes_on_shows_in_predictions(dropout, california):
+    X, y = california
+    seen = []
+
+    class Predicts(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(estimator.predict(X))
+
+    estimator = MLPKerasRegressor(
+        n_neurons=8, dropout=dropout, epochs=2, random_state=0, warm_start=True
+    ).fit(X, y)
+    seen.append(estimator.predict(X))
+    estimator.fit(X, y)
+    seen.append(estimator.predict(X))
+    estimator.fit(X, y, callbacks=[Predicts()])
+    assert len(seen) == 4
+    for earlier, later in itertools.pairwise(seen):
+        assert np.abs(earlier - later).max() > 1e-6
+    np.testing.assert_array_equal(estimator.predict(X), seen[-1])
+
+
+def test_nobodys_weights_are_not_read_again(california, monkeypatch):
+    X, y = california
+    estimator = MLPKerasRegressor(n_neurons=8, epochs=2, dropout=0.5, random_state=0)
+    expected = estimator.fit(X, y).predict(X)
+    monkeypatch.setattr("skann._inference.weights_of", None)
+    np.testing.assert_array_equal(estimator.predict(X), expected)
+    assert estimator.model_ is not None
+    with pytest.raises(TypeError):
+        estimator.predict(X)
 
 
 def test_an_array_predicts_as_what_has_to_be_converted(california):
