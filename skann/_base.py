@@ -250,11 +250,11 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
 
     def _is_small(self, data, run):
         """Whether a fit is one that nobody watches, of few steps."""
-        watched = run.callbacks or run.stops_early or run.verbose
         paths = self.checkpoint_path or self.tensorboard_dir
-        if watched or paths or data.validation is not None or self.engine == "keras":
+        if run.callbacks or run.verbose or paths or self.engine == "keras":
             return False
-        return not compiling_pays(run.epochs * -(-len(data.rows) // run.batch_size))
+        n_steps = run.epochs * -(-len(data.rows) // run.batch_size)
+        return not compiling_pays(n_steps, in_numpy=True)
 
     def _build(self, data, may_be_late=False):
         parameters = inspect.signature(type(self)).parameters.values()
@@ -302,24 +302,35 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
 
     def _train(self, data, run, goes_on, partial=False):
         feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
+        validation = None if data.validation is None else self._feed(data.validation)
         network = self._network
         if goes_on and isinstance(network, LateNetwork):
             network = self._network = network.made
         if run.callbacks:  # They have the model.
             network.lend()
         if isinstance(network, LateNetwork):
-            how = {"batch_size": run.batch_size, "row_order": self._row_order()}
-            trained = network.train(feed, epochs=run.epochs, **how)
+            trained = self._train_late(network, feed, validation, run)
         else:
-            rest = (data.validation, run, goes_on, partial)
+            rest = (feed, validation, run, goes_on, partial)
             with network.changing():
-                trained = self._train_model(network.model, feed, *rest)
+                trained = self._train_model(network.model, *rest)
         self.engine_ = trained.engine
         self._record(trained.history, goes_on)
         self._report_divergence(trained)
 
+    def _train_late(self, network, feed, validation, run):
+        if run.stops_early:
+            _callbacks.check_monitors([self.monitor], ["loss"], validation is not None)
+        return network.train(
+            feed,
+            validation,
+            callbacks=self._own_callbacks(run),
+            batch_size=run.batch_size,
+            row_order=self._row_order(),
+            epochs=run.epochs,
+        )
+
     def _train_model(self, model, feed, validation, run, goes_on, partial):
-        validation = None if validation is None else self._feed(validation)
         self._prepare(feed)
         if not goes_on and self.learning_rate == "auto":
             test = self._test_learning_rates(feed, run)
@@ -329,7 +340,8 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         writes = not partial and self.checkpoint_path is not None
         watched = [self.monitor] if run.stops_early or writes else []
         watched += _callbacks.monitors(run.callbacks)
-        _callbacks.check_monitors(watched, model, validation is not None)
+        reported = _callbacks.reported_by(model)
+        _callbacks.check_monitors(watched, reported, validation is not None)
         own = [] if partial else self._own_callbacks(run)
         first = self.n_iter_ if goes_on else 0
         with _callbacks.opened(own):

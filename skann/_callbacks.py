@@ -71,21 +71,33 @@ def monitors(callbacks):
     ]
 
 
-def check_monitors(names, model, has_validation):
-    """Raise ValueError for a monitored name which no epoch will report."""
+def reported_by(model):
+    """Return the names that each epoch reports, or None where nobody knows yet.
+
+    Raises
+    ------
+    ValueError
+        For a metric of several numbers.
+    """
     if type(model).train_step is not keras.Model.train_step:
-        return  # Its logs are known only once it runs.
+        return None  # Its logs are known only once it runs.
     if [metric.name for metric in model.metrics] == ["loss"]:
-        results = {"loss": 0.0}  # To have them computed would take 15 operations.
-    else:
-        results = model.get_metrics_result()
+        return ["loss"]  # To have it computed would take 15 operations.
+    results = model.get_metrics_result()
     for name, result in results.items():
         if np.ndim(result):
             raise ValueError(
                 f"metrics must give one number each; {name!r} gives an array. "
                 "(Some metrics of Keras take average='macro'.)"
             )
-    available = {*results, *(f"val_{name}" for name in results if has_validation)}
+    return list(results)
+
+
+def check_monitors(names, reported, has_validation):
+    """Raise ValueError for a monitored name which no epoch will report."""
+    if reported is None:
+        return
+    available = {*reported, *(f"val_{name}" for name in reported if has_validation)}
     for name in names:
         if name in available:
             continue

@@ -114,10 +114,10 @@ class LateNetwork:
         loss, last = canonical_name(description.loss), description.layers[-1]
         return Traits(loss, False, last.n_outputs, last.activation)
 
-    def train(self, feed, **how):
+    def train(self, feed, validation, **how):
         """Train in arrays; see ``train_small``."""
         self._one_row = Feed(*feed.take(np.zeros(1, dtype=np.intp)), dtype=feed.dtype)
-        return train_small(self._small, feed, **how)
+        return train_small(self._small, feed, validation, **how)
 
     @property
     def made(self):

@@ -363,9 +363,11 @@ SEARCHES = {
         cv=3,
         random_state=0,
     ),
-    # Of 2000 planned steps, from which on fits are compiled.
+    # Of 2000 planned steps, from which on fits with metrics are compiled.
     "compiled": lambda model: GridSearchCV(
-        clone(model).set_params(batch_size=1), {"learning_rate": [1e-5, 0.02]}, cv=3
+        clone(model).set_params(batch_size=1, metrics=["mae"]),
+        {"learning_rate": [1e-5, 0.02]},
+        cv=3,
     ),
 }
 
@@ -402,7 +404,7 @@ def test_searches_repeat_in(backend, alone, request):
         np.testing.assert_array_equal(search.predict(X), expected.predict(X), kind)
         assert search.best_params_ == expected.best_params_
         assert search.best_score_ > floor
-        # What is not compiled is in full precision.
+        # Fits of few steps are in full precision.
         dtype = search.best_estimator_.model_.layers[-1].dtype
         assert dtype == ("float32" if kind == "compiled" else "float64")
         assert search.best_estimator_.n_iter_ == (16 if kind == "halving" else 20)

@@ -96,6 +96,52 @@ def test_it_is_the_model_that_would_have_been_there(target, settings, weighted):
     assert late.model_ is late.model_
 
 
+@pytest.mark.parametrize("best", [True, False], ids=["best", "last"])
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("own", [True, False], ids=["X_val", "held out"])
+def test_it_stops_early_alike(target, own, best):
+    cls, y = TARGETS[target]
+    late = cls(
+        n_neurons=20,
+        epochs=400,
+        learning_rate=0.02,
+        random_state=0,
+        early_stopping="auto" if own else True,
+        restore_best_weights=best,
+    )
+    training, rest = np.arange(150) % 3 > 0, np.arange(150) % 3 == 0
+    data = X[training], y[training]
+    more = {"X_val": X[rest], "y_val": y[rest]} if own else {}
+    late.fit(*data, **more)
+    early = made_first(late, *data, **more)
+    assert not is_made(late)
+    assert 11 <= late.n_iter_ < 400
+    assert late.history_.keys() == {"loss", "val_loss"}
+    assert late.history_ == early.history_
+    assert late.best_epoch_ == early.best_epoch_ < late.n_iter_ - 1
+    np.testing.assert_array_equal(outputs(late), outputs(early))
+    assert_same(values(late.model_), values(early.model_))
+
+
+def test_it_stops_early_by_itself_from_1000_rows_on():
+    many = np.tile(X, (7, 1))
+    late = MLPKerasRegressor(**BRIEF).fit(many, many[:, 0])
+    early = made_first(late, many, many[:, 0])
+    assert is_late(late)
+    assert late.history_ == early.history_
+    assert "val_loss" in late.history_
+    assert_same(values(late.model_), values(early.model_))
+
+
+@pytest.mark.parametrize("monitor", ["val_accuracy", "nonsense"])
+def test_a_monitor_that_is_not_reported_is_an_error(monitor):
+    model = MLPKerasRegressor(**BRIEF, early_stopping=True, monitor=monitor)
+    with pytest.raises(ValueError, match=f"monitor='{monitor}' is not reported"):
+        model.fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="monitor='val_loss' needs a validation set"):
+        model.set_params(monitor="val_loss", validation_fraction=None).fit(X, X[:, 0])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["he_uniform", "glorot_uniform"])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (100, 7)])
@@ -110,10 +156,9 @@ def test_initial_kernels_are_keras_own(name, shape, dtype):
     "settings",
     [
         {"callbacks": [keras.callbacks.Callback()]},
-        {"early_stopping": True},
         {"verbose": 2},
         {"engine": "keras"},
-        {"epochs": 400},  # 2000 steps, which are compiled.
+        {"epochs": 1000},  # 5000 steps, which are compiled.
         {
             "model": lambda n_neurons: keras.Sequential(
                 [keras.layers.Dense(3, "softmax")]
@@ -142,13 +187,12 @@ def test_all_else_has_its_model_from_the_start(settings):
     assert fitted.predict(X).shape == (150,)
 
 
-def test_so_have_fits_with_files_validation_sets_and_other_shapes(tmp_path):
+def test_so_have_fits_with_files_and_of_other_shapes(tmp_path):
     fitted = [
         MLPKerasClassifier(**BRIEF, checkpoint_path=tmp_path / "a.keras"),
         MLPKerasClassifier(**BRIEF, tensorboard_dir=tmp_path / "logs"),
     ]
     fitted = [estimator.fit(X, SPECIES) for estimator in fitted]
-    fitted.append(MLPKerasClassifier(**BRIEF).fit(X, SPECIES, X_val=X, y_val=SPECIES))
     fitted.append(MLPKerasClassifier(**BRIEF).fit(X.reshape(150, 2, 2), SPECIES))
     fitted.append(MLPKerasClassifier(**BRIEF).partial_fit(X, SPECIES))
     assert not any(map(is_late, fitted))

@@ -72,8 +72,8 @@ def scores_of(model):
 n_jobs = int(sys.argv[1])
 X = np.random.default_rng(0).normal(size=(250, 5))
 y = X[:, :3].sum(axis=1)
-# More than 2000 steps are planned for each fit: they are compiled.
-long = {"batch_size": 4, "epochs": 100, "random_state": 0, "callbacks": [Enough()]}
+# More than 5000 steps are planned for each fit: they are compiled.
+long = {"batch_size": 4, "epochs": 200, "random_state": 0, "callbacks": [Enough()]}
 # tensorflow has trained and predicted before the workers are started.
 own = MLPKerasRegressor(build_model, **long).fit(X, y)
 own.predict(X)

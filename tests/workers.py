@@ -20,8 +20,8 @@ def resident():
 def threads():
     """Return the threads of BLAS, and those of tensorflow's products (Linux)."""
     X = np.random.default_rng(0).normal(size=(250, 5))
-    # tensorflow starts its threads with the first compiled fit: from 2000 steps on.
-    MLPKerasRegressor(n_hidden=1, n_neurons=8, batch_size=1, epochs=9).fit(X, X[:, 0])
+    # tensorflow starts its threads with the first compiled fit: from 5000 steps on.
+    MLPKerasRegressor(n_hidden=1, n_neurons=8, batch_size=1, epochs=21).fit(X, X[:, 0])
     names = [
         path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")
     ]

@@ -105,13 +105,15 @@ def train(
     return _trained("keras" if trainer is None else "compiled", history, guard)
 
 
-def train_small(network, feed, *, batch_size, row_order, epochs):
-    """Train a network that has no Keras model in place, without callbacks.
+def train_small(network, feed, validation, *, callbacks, batch_size, row_order, epochs):
+    """Train a network that has no Keras model in place.
 
     Parameters
     ----------
     network : SmallNetwork
-    feed : Feed
+    feed, validation : Feed
+        Training rows, and validation rows or None.
+    callbacks : list of ReadsWeights
     batch_size : int
     row_order : callable of (epoch, n_rows)
     epochs : int
@@ -121,9 +123,10 @@ def train_small(network, feed, *, batch_size, row_order, epochs):
     Trained
     """
     guard = KeepFinite()
-    trainer = DenseTrainer(network, network, feed, None, batch_size, row_order, False)
+    rows = (feed, validation, batch_size, row_order)
+    trainer = DenseTrainer(network, network, *rows, watched=False)
     with one_blas_thread():
-        history = run_epochs(trainer, [guard], 0, epochs, verbose=0)
+        history = run_epochs(trainer, [*callbacks, guard], 0, epochs, verbose=0)
     return _trained("compiled", history, guard)
 
 
@@ -141,7 +144,8 @@ def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched
         With the reason.
     """
     arguments = (model, feed, validation, batch_size, row_order)
-    if not compiling_pays(n_steps) and is_plain(model, feed.row_shape):
+    in_numpy = not compiling_pays(n_steps, in_numpy=True)
+    if in_numpy and is_plain(model, feed.row_shape):
         return DenseTrainer(model, KerasState(model), *arguments[1:], watched)
     return Trainer(*arguments, n_steps, watched)
 

@@ -70,7 +70,7 @@ def skann_epoch(cls, X, y, **params):
     model = cls(early_stopping=False, random_state=0, dtype="float32", **params)
     # Planned long enough that it is compiled, as any fit of this size is.
     model.set_params(epochs=1, warm_start=True, engine="compiled").fit(
-        X, y, epochs=max(1, 3000 * params["batch_size"] // len(X) + 1)
+        X, y, epochs=max(1, 6000 * params["batch_size"] // len(X) + 1)
     )
     from skann.training import _program
 
