@@ -250,8 +250,10 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
 
     def _is_small(self, data, run):
         """Whether a fit is one that nobody watches, of few steps."""
-        paths = self.checkpoint_path or self.tensorboard_dir
-        if run.callbacks or run.verbose or paths or self.engine == "keras":
+        paths = (self.checkpoint_path, self.tensorboard_dir)
+        if run.callbacks or run.verbose or any(path is not None for path in paths):
+            return False
+        if self.engine == "keras":
             return False
         n_steps = run.epochs * -(-len(data.rows) // run.batch_size)
         return not compiling_pays(n_steps, in_numpy=True)
@@ -304,8 +306,6 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
         validation = None if data.validation is None else self._feed(data.validation)
         network = self._network
-        if goes_on and isinstance(network, LateNetwork):
-            network = self._network = network.made
         if run.callbacks:  # They have the model.
             network.lend()
         if isinstance(network, LateNetwork):
@@ -461,8 +461,8 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
     def _outputs(self, X):
         """Return the network's outputs, of shape (n_samples, n_units), float64."""
         known = vars(self)
-        named = "feature_names_in_" in known
-        if named or not is_plain(X, known.get("_row_shape")):
+        checked = "_network" in known and "feature_names_in_" not in known
+        if not checked or not is_plain(X, known.get("_row_shape")):
             check_is_fitted(self)
             X = validate_data(self, X, reset=False, **_ACCEPTED)
             X = self._check_rows(X)

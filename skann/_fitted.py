@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 from skann import _persistence, _serialisation
 from skann._inference import Network
+from skann._late import LateNetwork
 
 
 class HoldsNetwork:
@@ -22,6 +23,10 @@ class HoldsNetwork:
     def model_(self, model):
         self._network = Network(model)
 
+    @model_.deleter
+    def model_(self):
+        del self._network
+
     def __sklearn_is_fitted__(self):
         return "_network" in vars(self)
 
@@ -31,23 +36,29 @@ class HoldsNetwork:
 
         One that goes on changes the values of the model's variables.
         """
+        model = values = None
+        if goes_on:
+            if isinstance(self._network, LateNetwork):
+                self._network = self._network.made
+            model = self._network.model
+            values = _serialisation.values_of(model)
         before = dict(vars(self))
-        model = self._network.model if goes_on else None
-        values = _serialisation.values_of(model) if goes_on else None
         try:
             yield
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             if goes_on:
-                _serialisation.assign_values(model, values)
+                with self._network.changing():
+                    _serialisation.assign_values(model, values)
             raise
 
     def __getstate__(self):
         state = dict(super().__getstate__())
         network = state.pop("_network", None)
         if network is not None:
-            state["model_"] = _persistence.pack(network.model, state["_recipe"])
+            recipe = state.setdefault("_recipe", None)  # A user's model, unfitted.
+            state["model_"] = _persistence.pack(network.model, recipe)
         return state
 
     def __setstate__(self, state):

@@ -8,6 +8,7 @@ network runs in tensorflow, always in batches of the same shape, for the same re
 import contextlib
 import itertools
 import math
+import threading
 from dataclasses import dataclass
 
 import keras
@@ -195,8 +196,8 @@ class Network:
     def __init__(self, model, is_lent=True):
         self.model = model
         self._is_lent = is_lent
-        self._is_changing = False
-        self._kept = None
+        self._n_changing = self._n_changes = 0
+        self._kept, self._keeping = None, threading.Lock()
 
     def lend(self):
         """Return the model to someone who may change it."""
@@ -206,11 +207,15 @@ class Network:
     @contextlib.contextmanager
     def changing(self):
         """Allow for other weights at any time while the block runs."""
-        self._is_changing = True
+        with self._keeping:
+            self._n_changing += 1
         try:
             yield
         finally:
-            self._is_changing, self._kept = False, None
+            with self._keeping:
+                self._n_changing -= 1
+                self._n_changes += 1
+                self._kept = None
 
     @property
     def input_dtype(self):
@@ -228,31 +233,42 @@ class Network:
         return self._function(X.shape[1:]).outputs(X)
 
     def _function(self, row_shape):
-        kept = self._kept
+        kept, n_changes = self._kept, self._n_changes
         same_rows = kept is not None and kept.row_shape == row_shape
-        if same_rows and not self._is_lent and not self._is_changing:
+        if same_rows and not self._is_lent and not self._n_changing:
             return kept.function
         weights = weights_of(self.model)
         # tensorflow gives a variable other memory when it changes it, for as long as an
         # array holds on to what it had.
-        if not same_rows or kept.addresses != _addresses(weights):
-            stack = dense_stack(self.model)
-            if stack is None:
-                run = _Batches(self.model, row_shape)
-            else:
-                run = _Stack(stack, row_shape, weights)
-            self._kept = kept = _Kept(row_shape, weights, _addresses(weights), run)
-        return kept.function
+        made_of = [*_addresses(weights), *_activations(self.model)]
+        if same_rows and kept.made_of == made_of:
+            return kept.function
+        stack = dense_stack(self.model)
+        if stack is None:
+            run = _Batches(self.model, row_shape)
+        else:
+            run = _Stack(stack, row_shape, weights)
+        with self._keeping:
+            # Unless another thread may have changed the weights meanwhile.
+            if self._n_changes == n_changes and not self._n_changing:
+                self._kept = _Kept(row_shape, weights, made_of, run)
+        return run
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A function of rows, and the weights that it is made of."""
+    """A function of rows, and what it is made of."""
 
     row_shape: tuple
     weights: list
-    addresses: list
+    made_of: list
     function: object
+
+
+def _activations(model):
+    """Return the activations of a stack's layers, which can be set to others."""
+    layers = model.layers if type(model) is keras.Sequential else []
+    return [getattr(layer, "activation", None) for layer in layers]
 
 
 def _addresses(arrays):

@@ -5,6 +5,7 @@ objects of Keras' and the start of tensorflow. What it computes is known without
 and so it is trained and asked for predictions in arrays. ``model_`` makes the model.
 """
 
+import copy
 import threading
 from numbers import Real
 
@@ -14,6 +15,7 @@ import numpy as np
 from skann._build import Traits, build_model, is_own
 from skann._compile import canonical_name, loss_of
 from skann._inference import Network, described_stack
+from skann._scopes import outside_of_scopes
 from skann._targets import TARGETS
 from skann.models import initializer_name, kernel_seeds
 from skann.training import (
@@ -64,14 +66,18 @@ def late_network(params, defaults, problem, seed):
         [next(seeds) for _ in layers],
         float(params["learning_rate"]),
     )
-    return LateNetwork((params, defaults, problem, seed), small)
+    # What the user's parameters hold may have changed before the model is made.
+    own = {name: copy.copy(params[name]) for name in _UNUSED}
+    if params["hidden_layer_sizes"] is not None:
+        own["hidden_layer_sizes"] = tuple(map(int, sizes))
+    return LateNetwork(({**params, **own}, defaults, problem, seed), small)
 
 
 def _is_known(params, problem):
     rate, optimizer = params["learning_rate"], params["optimizer"]
     return (
         is_own(params["model"])
-        and not any(params[name] for name in _UNUSED)
+        and not any(_is_given(params[name]) for name in _UNUSED)
         and isinstance(params["activation"], str)
         and params["activation"] in ACTIVATIONS
         and params["kernel_initializer"] == "auto"
@@ -79,10 +85,15 @@ def _is_known(params, problem):
         and isinstance(optimizer, str)
         and optimizer.lower() == "adam"
         and isinstance(rate, Real)
-        and np.isfinite(rate)
+        and rate < 1e38
         and len(problem.input_shape) == 1
-        and keras.config.floatx() == "float32"
+        and keras.config.floatx() == keras.config.dtype_policy().name == "float32"
     )
+
+
+def _is_given(value):
+    # An empty text is an error elsewhere.
+    return isinstance(value, str) or bool(value)
 
 
 class LateNetwork:
@@ -99,7 +110,7 @@ class LateNetwork:
     def __init__(self, recipe, small):
         self._recipe = recipe
         self._small = small
-        self._making = threading.Lock()
+        self._choosing = threading.Lock()
         self._made = self._stack = self._one_row = None
 
     @property
@@ -122,9 +133,12 @@ class LateNetwork:
     @property
     def made(self):
         """The network of the Keras model, as it would be had it been there first."""
-        with self._making:
-            if self._made is None:
-                self._made = Network(self._make(), is_lent=False)
+        if self._made is None:
+            # No lock is held meanwhile: a build function under Keras' may ask for this
+            # model. Of several threads that make it, all get the first one's.
+            network = Network(self._make(), is_lent=False)
+            with self._choosing:
+                self._made = self._made or network
         return self._made
 
     @property
@@ -137,10 +151,12 @@ class LateNetwork:
         return self.made.lend()
 
     def _make(self):
-        model = build_model(*self._recipe)
-        prepare(model, self._one_row)
-        self._small.hand_over(KerasState(model))
-        model.stop_training, model.history = False, self._small.history
+        with outside_of_scopes():
+            model = build_model(*self._recipe)
+            prepare(model, self._one_row)
+            self._small.hand_over(KerasState(model))
+        model.stop_training = self._small.stop_training
+        model.history = self._small.history
         model.history.set_model(model)
         return model
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 from threadpoolctl import threadpool_info
 
 from skann import MLPKerasRegressor
@@ -261,6 +262,37 @@ def test_training_that_goes_on_shows_in_predictions(dropout, california):
     for earlier, later in itertools.pairwise(seen):
         assert np.abs(earlier - later).max() > 1e-6
     np.testing.assert_array_equal(estimator.predict(X), seen[-1])
+
+
+def test_weights_that_change_meanwhile_are_not_kept(california, monkeypatch):
+    X, y = california
+    estimator = MLPKerasRegressor(n_neurons=8, epochs=1, dropout=0.5, random_state=0)
+    estimator.fit(X, y)
+    stack = dense_stack
+
+    def interrupted(model):
+        monkeypatch.setattr("skann._inference.dense_stack", stack)
+        made = stack(model)
+        estimator.partial_fit(X, y)  # As another thread may do it.
+        return made
+
+    monkeypatch.setattr("skann._inference.dense_stack", interrupted)
+    before = estimator.predict(X)
+    expected = clone(estimator).fit(X, y).partial_fit(X, y).predict(X)
+    assert np.abs(expected - before).max() > 1e-6
+    np.testing.assert_array_equal(estimator.predict(X), expected)
+
+
+def test_an_activation_may_be_set_to_another(california):
+    X, y = california
+    estimator = MLPKerasRegressor(n_neurons=8, epochs=1, random_state=0).fit(X, y)
+    model = estimator.model_
+    before = estimator.predict(X)
+    model.layers[0].activation = keras.activations.tanh
+    after = estimator.predict(X)
+    assert np.abs(after - before).max() > 1e-6
+    expected = estimator._target.decode(Network(model).outputs(X))
+    np.testing.assert_array_equal(after, expected)
 
 
 def test_nobodys_weights_are_not_read_again(california, monkeypatch):

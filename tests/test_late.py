@@ -7,10 +7,12 @@ import random
 import subprocess
 import sys
 import threading
+import time
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
@@ -296,6 +298,126 @@ def test_making_the_model_moves_no_global_generator(late):
     again = MLPKerasRegressor(**BRIEF).fit(X, X[:, 0])
     assert late.model_.count_params() == again.model_.count_params()
     assert states() == before
+
+
+def in_a_function(late):
+    tf.function(lambda x: late.model_(x))(tf.constant(X))
+
+
+def in_a_dataset(late):
+    rows = tf.data.Dataset.from_tensor_slices(X).batch(10)
+    assert len(list(rows.map(lambda x: late.model_(x)))) == 15
+
+
+def in_a_lambda_layer(late):
+    keras.layers.Lambda(lambda x: late.model_(x))(keras.Input((4,)))
+
+
+def in_a_stateless_scope(late):
+    with keras.StatelessScope():
+        assert late.model_.built
+
+
+def in_a_graph(late):
+    with tf.Graph().as_default():
+        assert late.model_.built
+
+
+def in_the_loss_of_a_student(late):
+    def loss(target, output):
+        taught = late.model_(tf.constant(X[:1]))[0, 0]
+        return keras.ops.mean((keras.ops.cast(taught, "float32") - output) ** 2)
+
+    MLPKerasRegressor(**BRIEF, loss=loss, dtype="float32").fit(X, X[:, 0])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        in_a_function,
+        in_a_dataset,
+        in_a_lambda_layer,
+        in_a_stateless_scope,
+        in_a_graph,
+        in_the_loss_of_a_student,
+    ],
+)
+def test_the_model_may_be_asked_for_anywhere(late, ask):
+    early = made_first(late, X, X[:, 0])
+    ask(late)
+    assert_same(values(late.model_), values(early.model_))
+    np.testing.assert_array_equal(late.predict(X), early.predict(X))
+    assert late.model_(X).shape == (150, 1)
+
+
+def test_a_build_function_may_ask_for_it_while_another_thread_does(late):
+    inside = threading.Event()
+
+    def transfer(input_shape):
+        inside.set()
+        time.sleep(0.2)  # The other thread is making the model.
+        late.model_.trainable = False
+        return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(1)])
+
+    other = MLPKerasRegressor(transfer, epochs=1)
+    thread = threading.Thread(target=other.fit, args=(X, X[:, 0]), daemon=True)
+    thread.start()
+    assert inside.wait(60)
+    assert late.model_ is late.model_
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("kind", ["mixed_float16", "float64"])
+def test_other_default_types_change_nothing_afterwards(late, kind):
+    early = made_first(late, X, X[:, 0])
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(kind)
+        keras.config.set_floatx(kind.removeprefix("mixed_"))
+        assert [v.dtype for v in late.model_.optimizer.variables] == [
+            v.dtype for v in early.model_.optimizer.variables
+        ]
+        assert keras.config.dtype_policy().name == kind
+        assert keras.config.floatx() == kind.removeprefix("mixed_")
+        assert not is_late(MLPKerasRegressor(**BRIEF).fit(X, X[:, 0]))
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+    assert_same(values(late.model_), values(early.model_))
+
+
+def test_parameters_that_change_after_the_fit_do_not_change_the_model():
+    sizes, metrics, settings = [10, 5], [], {}
+    parameters = {"hidden_layer_sizes": sizes, "optimizer_kwargs": settings}
+    late = MLPKerasRegressor(**BRIEF, **parameters, metrics=metrics).fit(X, X[:, 0])
+    assert is_late(late)
+    early = made_first(late, X, X[:, 0])
+    sizes.append(3)
+    metrics.append("mae")
+    settings["beta_1"] = 0.5
+    assert late.model_.get_compile_config() == early.model_.get_compile_config()
+    assert_same(values(late.model_), values(early.model_))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("checkpoint_path", "", "must end in"),
+        ("metrics", "", "no metric of Keras"),
+        ("learning_rate", 1e39, "learning rate|learning_rate"),
+    ],
+)
+def test_what_is_refused_is_refused_here_too(name, value, said):
+    with pytest.raises((ValueError, DivergenceError), match=said):
+        MLPKerasRegressor(**BRIEF, **{name: value}).fit(X, X[:, 0])
+
+
+def test_the_model_can_be_deleted(late):
+    del late.model_
+    assert not hasattr(late, "model_")
+    with pytest.raises(NotFittedError):
+        late.predict(X)
 
 
 def test_threads_that_ask_at_once_are_given_the_same_model(late):

@@ -29,9 +29,9 @@ from skann.training._widths import widened
 # fit always takes the same way.
 STEPS_WORTH_COMPILING = 2000
 
-# In NumPy a step of a small network takes 0.1 ms more at most, but what is compiled
-# may serve other fits as well.
-_IN_NUMPY = 2.5
+# In NumPy a step takes 0.1 ms more at most. Still more steps would be worth it, were it
+# not that other fits use what was compiled.
+_AS_MANY_IN_NUMPY = 2.5
 
 
 class NotCompilable(Exception):
@@ -40,7 +40,7 @@ class NotCompilable(Exception):
 
 def compiling_pays(n_steps, in_numpy=False):
     """Whether so many steps, in a graph or in NumPy, take longer than compiling."""
-    return n_steps >= STEPS_WORTH_COMPILING * (_IN_NUMPY if in_numpy else 1)
+    return n_steps >= STEPS_WORTH_COMPILING * (_AS_MANY_IN_NUMPY if in_numpy else 1)
 
 
 def prepare(model, feed):
