@@ -39,7 +39,6 @@ from skann._validation import hold_out, own_validation_set
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
 from skann.training import (
     Feed,
-    compiling_pays,
     in_order,
     prepare,
     train,
@@ -134,7 +133,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             run.stops_early = self._stops_early(data, own, run)
             data = self._with_validation(data, own, run)
             if not goes_on:
-                self._build(data, may_be_late=self._is_small(data, run))
+                self._build(data, None if self._is_watched(run) else run)
             self._train(data, run, goes_on)
         return self
 
@@ -248,17 +247,13 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             return False
         return own is not None or len(data.rows) >= _ROWS_FOR_EARLY_STOPPING
 
-    def _is_small(self, data, run):
-        """Whether a fit is one that nobody watches, of few steps."""
+    def _is_watched(self, run):
+        """Whether a fit needs its Keras model while it trains."""
         paths = (self.checkpoint_path, self.tensorboard_dir)
-        if run.callbacks or run.verbose or any(path is not None for path in paths):
-            return False
-        if self.engine == "keras":
-            return False
-        n_steps = run.epochs * -(-len(data.rows) // run.batch_size)
-        return not compiling_pays(n_steps, in_numpy=True)
+        files = any(path is not None for path in paths)
+        return bool(run.callbacks or run.verbose or files or self.engine == "keras")
 
-    def _build(self, data, may_be_late=False):
+    def _build(self, data, unwatched_run=None):
         parameters = inspect.signature(type(self)).parameters.values()
         defaults = {p.name: p.default for p in parameters}
         params = self.get_params(deep=False)
@@ -266,8 +261,9 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             params["dtype"] = defaults["dtype"] = self._dtype(data)
         self._built_with = {name: params[name] for name in FIXED_BY_BUILDING}
         recipe = (params, defaults, self._problem(), self._seeds.weights)
-        late = late_network(*recipe) if may_be_late else None
-        self._recipe = None
+        self._recipe = late = None
+        if unwatched_run is not None:
+            late = late_network(*recipe, n_steps=_n_steps(data, unwatched_run))
         if late is not None:
             self._network, traits = late, late.traits
         else:
@@ -299,8 +295,8 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
 
     def _dtype(self, data):
         # Where there is little to do, overhead is all, and full precision is free.
-        steps = int(self.epochs) * -(-len(data.rows) // int(self.batch_size))
-        return "float64" if steps < _STEPS_OF_FULL_PRECISION else "float32"
+        few = _n_steps(data, self) < _STEPS_OF_FULL_PRECISION
+        return "float64" if few else "float32"
 
     def _train(self, data, run, goes_on, partial=False):
         feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
@@ -480,6 +476,11 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         tags.input_tags.sparse = True
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _n_steps(data, plan):
+    """Return the steps planned by a run, or by an estimator's parameters."""
+    return int(plan.epochs) * -(-len(data.rows) // int(plan.batch_size))
 
 
 # Attributes that are set while a fit runs, or at its end.

@@ -164,16 +164,16 @@ def dense_stack(model):
     return [_LAYERS[type(layer)](layer) for layer in model.layers]
 
 
-def described_stack(description, weights):
+def described_stack(description, parameters):
     """Return what gives the outputs of a stack that is described, for rows.
 
     Parameters
     ----------
     description : Description
-    weights : list of ndarray
-        Kernel and bias of each layer in turn.
+    parameters : ndarray of shape (n_parameters,)
+        Kernels and biases in turn.
     """
-    weights = [array.astype(np.float64) for array in weights]
+    weights = description.views(parameters.astype(np.float64))
     names = [layer.activation for layer in description.layers]
     layers = map(_dense_function, weights[::2], weights[1::2], names)
     return _Stack(list(layers), (description.layers[0].n_inputs,), weights)

@@ -25,6 +25,8 @@ from skann.training import (
     Feed,
     KerasState,
     SmallNetwork,
+    cast,
+    compiling_pays,
     prepare,
     train_small,
 )
@@ -36,13 +38,14 @@ _UNUSED = (
 )
 
 
-def late_network(params, defaults, problem, seed):
+def late_network(params, defaults, problem, seed, *, n_steps):
     """Return the network that ``build_model`` would return of the same arguments.
 
     Returns
     -------
     LateNetwork or None
-        None where the parameters ask for more than is known here.
+        None where the parameters ask for more than is known here, and where so many
+        steps are worth compiling.
     """
     if not _is_known(params, problem):
         return None
@@ -53,15 +56,18 @@ def late_network(params, defaults, problem, seed):
     units = [*problem.input_shape, *map(int, sizes), target.units or problem.n_outputs]
     activations = [params["activation"]] * len(sizes)
     activations.append(target.output_activation or "linear")
-    penalty = {name: float(np.float32(params[name])) for name in ("l1", "l2")}
+    penalty = {name: cast(params[name]) for name in ("l1", "l2")}
     layers = tuple(
         DenseLayer(*shape, activation, **penalty)
         for *shape, activation in zip(units, units[1:], activations, strict=False)
     )
     loss, _ = loss_of(params, target.loss)
+    description = Description(layers, loss, params["dtype"])
+    if compiling_pays(n_steps, description.n_parameters):
+        return None
     seeds = kernel_seeds(seed)
     small = SmallNetwork(
-        Description(layers, loss, params["dtype"]),
+        description,
         [initializer_name(activation) for activation in activations],
         [next(seeds) for _ in layers],
         float(params["learning_rate"]),
@@ -111,7 +117,8 @@ class LateNetwork:
         self._recipe = recipe
         self._small = small
         self._choosing = threading.Lock()
-        self._made = self._stack = self._one_row = None
+        self._made = self._one_row = None
+        self._kept = None, None
 
     @property
     def input_dtype(self):
@@ -133,6 +140,8 @@ class LateNetwork:
     @property
     def made(self):
         """The network of the Keras model, as it would be had it been there first."""
+        if not self._small.is_trained:
+            raise AttributeError("There is no model_ while a small fit trains.")
         if self._made is None:
             # No lock is held meanwhile: a build function under Keras' may ask for this
             # model. Of several threads that make it, all get the first one's.
@@ -169,8 +178,10 @@ class LateNetwork:
         """
         if self._made is not None:  # Its weights may be changed.
             return self._made.outputs(X)
-        if self._stack is None:
-            self._stack = described_stack(
-                self._small.description, self._small.get_weights()
-            )
-        return self._stack.outputs(X)
+        # Another thread may train on meanwhile: what is kept belongs to these.
+        parameters = self._small.parameters
+        of, stack = self._kept
+        if of is not parameters:
+            stack = described_stack(self._small.description, parameters)
+            self._kept = parameters, stack
+        return stack.outputs(X)

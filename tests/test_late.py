@@ -20,6 +20,7 @@ from sklearn.exceptions import NotFittedError
 from skann import MLPKerasClassifier, MLPKerasRegressor
 from skann._late import LateNetwork
 from skann.exceptions import DivergenceError
+from skann.training._dense import DenseTrainer
 from skann.training._small import _initial
 
 X, SPECIES = load_iris(return_X_y=True)
@@ -411,6 +412,34 @@ def test_parameters_that_change_after_the_fit_do_not_change_the_model():
 def test_what_is_refused_is_refused_here_too(name, value, said):
     with pytest.raises((ValueError, DivergenceError), match=said):
         MLPKerasRegressor(**BRIEF, **{name: value}).fit(X, X[:, 0])
+
+
+def test_what_another_thread_saw_while_it_trained_does_not_stay(late, monkeypatch):
+    expected = late.predict(X)
+    seen = []
+    epoch = DenseTrainer.epoch
+
+    def watched(trainer, number):
+        seen.append(late.predict(X))
+        assert not hasattr(late, "model_")
+        return epoch(trainer, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DenseTrainer, "epoch", watched)
+        late.fit(X, X[:, 0])
+    assert len(seen) == 3
+    assert np.abs(seen[0] - expected).max() > 1e-6
+    np.testing.assert_array_equal(late.predict(X), expected)
+    assert late.model_.built
+
+
+def test_a_large_network_has_its_model_from_as_few_steps_as_others():
+    large = {"hidden_layer_sizes": (1000, 100), "batch_size": 150, "random_state": 0}
+    assert is_late(MLPKerasRegressor(**large, epochs=1).fit(X, X[:, 0]))
+    planned = MLPKerasRegressor(**large, epochs=2000, early_stopping=True, patience=0)
+    assert not is_late(planned.fit(X, X[:, 0]))
+    planned.set_params(hidden_layer_sizes=(10,)).fit(X, X[:, 0])
+    assert is_late(planned)
 
 
 def test_the_model_can_be_deleted(late):

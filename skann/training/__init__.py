@@ -5,7 +5,7 @@ from skann.training._fallback import in_order
 from skann.training._feed import Feed
 from skann.training._forward import Forward
 from skann.training._guard import EarlyStopping
-from skann.training._known import ACTIVATIONS, DenseLayer, Description
+from skann.training._known import ACTIVATIONS, DenseLayer, Description, cast
 from skann.training._loop import train, train_small
 from skann.training._program import compiling_pays, prepare
 from skann.training._rates import losses_by_rate
@@ -21,6 +21,7 @@ __all__ = [
     "Forward",
     "KerasState",
     "SmallNetwork",
+    "cast",
     "compiling_pays",
     "in_order",
     "input_dtype",

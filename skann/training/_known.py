@@ -63,6 +63,11 @@ class Description:
         """Shapes of the layers' kernels and biases in turn."""
         return [shape for layer in self.layers for shape in layer.shapes]
 
+    @property
+    def n_parameters(self):
+        """Number of weights and biases."""
+        return sum(map(math.prod, self.shapes))
+
     def views(self, vector):
         """Return the parts of a vector that are the kernels and biases in turn."""
         parts, start = [], 0

@@ -144,8 +144,8 @@ def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched
         With the reason.
     """
     arguments = (model, feed, validation, batch_size, row_order)
-    in_numpy = not compiling_pays(n_steps, in_numpy=True)
-    if in_numpy and is_plain(model, feed.row_shape):
+    plain = is_plain(model, feed.row_shape)
+    if plain and not compiling_pays(n_steps, model.count_params()):
         return DenseTrainer(model, KerasState(model), *arguments[1:], watched)
     return Trainer(*arguments, n_steps, watched)
 

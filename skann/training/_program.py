@@ -29,18 +29,22 @@ from skann.training._widths import widened
 # fit always takes the same way.
 STEPS_WORTH_COMPILING = 2000
 
-# In NumPy a step takes 0.1 ms more at most. Still more steps would be worth it, were it
-# not that other fits use what was compiled.
-_AS_MANY_IN_NUMPY = 2.5
+# In NumPy a step of a network of no more parameters takes 0.1 ms more at most. Still
+# more steps would be worth it, were it not that other fits use what was compiled.
+_SMALL, _TIMES_AS_MANY = 100_000, 2.5
 
 
 class NotCompilable(Exception):
     """Why a fit cannot run compiled."""
 
 
-def compiling_pays(n_steps, in_numpy=False):
-    """Whether so many steps, in a graph or in NumPy, take longer than compiling."""
-    return n_steps >= STEPS_WORTH_COMPILING * (_AS_MANY_IN_NUMPY if in_numpy else 1)
+def compiling_pays(n_steps, n_in_numpy=None):
+    """Whether so many steps take longer than compiling does.
+
+    As an uncompiled graph, or in NumPy with so many parameters.
+    """
+    is_small = n_in_numpy is not None and n_in_numpy <= _SMALL
+    return n_steps >= STEPS_WORTH_COMPILING * (_TIMES_AS_MANY if is_small else 1)
 
 
 def prepare(model, feed):

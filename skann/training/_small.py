@@ -35,6 +35,8 @@ class SmallNetwork:
 
     Attributes
     ----------
+    parameters : ndarray of shape (n_parameters,)
+        Kernels and biases in turn. Other values come in another array.
     rate : float
         The learning rate.
     stop_training : bool
@@ -49,36 +51,37 @@ class SmallNetwork:
         self.stop_training, self.history = False, None
         self.rate = cast(learning_rate)
         self._state = None
-        size = sum(math.prod(shape) for shape in description.shapes)
-        self._parameters = np.zeros(size, description.dtype)
-        kernels = [part for part in self._views() if part.ndim == 2]
+        self.parameters = np.zeros(description.n_parameters, description.dtype)
+        parts = description.views(self.parameters)
+        kernels = [part for part in parts if part.ndim == 2]
         for kernel, name, seed in zip(kernels, initializers, seeds, strict=True):
             kernel[...] = _initial(name, kernel.shape, kernel.dtype, seed)
 
-    def _views(self):
-        return self.description.views(self._parameters)
+    @property
+    def is_trained(self):
+        """Whether training has come to its end."""
+        return self._state is not None
 
     def get_weights(self):
         """Return copies of the kernels and biases in turn, as a Keras model does."""
-        return [part.copy() for part in self._views()]
+        return [part.copy() for part in self.description.views(self.parameters)]
 
     def set_weights(self, weights):
         """Take values of the kernels and biases in turn."""
-        for part, value in zip(self._views(), weights, strict=True):
-            part[...] = value
+        self.parameters = np.concatenate([np.ravel(value) for value in weights])
 
     def take(self, parameters, slots):
         """Fill vectors of parameters, and return the number of steps taken."""
-        parameters[...] = self._parameters
+        parameters[...] = self.parameters
         return 0
 
     def give(self, parameters, slots, n_steps):
         """Take the values of vectors of parameters, and the number of steps."""
-        self._parameters, self._state = parameters, (slots, n_steps)
+        self.parameters, self._state = parameters, (slots, n_steps)
 
     def hand_over(self, state):
         """Give weights and optimizer state to those of a Keras model."""
-        state.give(self._parameters, *self._state)
+        state.give(self.parameters, *self._state)
 
 
 def _initial(name, shape, dtype, seed):

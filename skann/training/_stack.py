@@ -136,9 +136,8 @@ class Stack:
 
     def __init__(self, description):
         self._loss = _LOSSES[description.loss]
-        size = sum(math.prod(shape) for shape in description.shapes)
-        self.parameters = np.zeros(size, description.dtype)
-        self.gradient = np.zeros(size, description.dtype)
+        self.parameters = np.zeros(description.n_parameters, description.dtype)
+        self.gradient = np.zeros_like(self.parameters)
         self._parts = description.views(self.parameters)
         self._layers, start = [], 0
         for layer in description.layers:
