@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skann import _callbacks, _serialisation
+from skann import _callbacks, _monitor, _serialisation
 from skann._build import FIXED_BY_BUILDING, build_model, is_own, traits_of
 from skann._compile import same
 from skann._data import Data, average_of_one, check_fits, check_numeric, is_plain
@@ -60,6 +60,7 @@ class _Run:
     verbose: int
     callbacks: list
     stops_early: bool = False
+    direction: str | None = None
 
 
 class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
@@ -213,7 +214,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             return data
         names = [self.monitor] if run.stops_early else []
         names += [self.monitor] if self.checkpoint_path is not None else []
-        names += _callbacks.monitors(run.callbacks)
+        names += _monitor.monitors(run.callbacks)
         needed = any(name.startswith("val_") for name in names)
         if not needed or self.validation_fraction is None:
             return data
@@ -311,12 +312,13 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             with network.changing():
                 trained = self._train_model(network.model, *rest)
         self.engine_ = trained.engine
-        self._record(trained.history, goes_on)
+        self._record(trained.history, goes_on, run.direction)
         self._report_divergence(trained)
 
     def _train_late(self, network, feed, validation, run):
         if run.stops_early:
-            _callbacks.check_monitors([self.monitor], ["loss"], validation is not None)
+            _monitor.check_monitors([self.monitor], ["loss"], validation is not None)
+        run.direction = _monitor.direction_of(self.monitor, self.monitor_mode, [])
         return network.train(
             feed,
             validation,
@@ -335,9 +337,13 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
                 print(f"skann: learning rate {test.suggestion:.3g}, by a range test.")
         writes = not partial and self.checkpoint_path is not None
         watched = [self.monitor] if run.stops_early or writes else []
-        watched += _callbacks.monitors(run.callbacks)
-        reported = _callbacks.reported_by(model)
-        _callbacks.check_monitors(watched, reported, validation is not None)
+        names = watched + _monitor.monitors(run.callbacks)
+        reported = _monitor.reported_by(model)
+        _monitor.check_monitors(names, reported, validation is not None)
+        way = _monitor.direction_of(self.monitor, self.monitor_mode, model.metrics)
+        if watched or self.monitor.removeprefix("val_") in (reported or ()):
+            _monitor.check_direction(self.monitor, way)
+        run.direction = way
         own = [] if partial else self._own_callbacks(run)
         first = self.n_iter_ if goes_on else 0
         with _callbacks.opened(own):
@@ -408,6 +414,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             callbacks.append(
                 _callbacks.early_stopping(
                     self.monitor,
+                    run.direction,
                     self.patience,
                     self.min_delta,
                     self.restore_best_weights,
@@ -418,7 +425,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             self.checkpoint_path_ = str(path)
             callbacks.append(
                 _callbacks.Checkpoint(
-                    path, self.monitor, self.checkpoint_save_best_only
+                    path, self.monitor, run.direction, self.checkpoint_save_best_only
                 )
             )
         if self.tensorboard_dir is not None:
@@ -434,13 +441,15 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             return path
         return _callbacks.run_directory(path.parent, "checkpoint_path") / path.name
 
-    def _record(self, history, goes_on):
+    def _record(self, history, goes_on, direction):
         before = self.history_ if goes_on else {"loss": []}
         self.history_ = joined(before, history)
         self.loss_curve_ = self.history_["loss"]
         self.n_iter_ = len(self.loss_curve_)
-        watched = self.history_.get(self.monitor, self.loss_curve_)
-        self.best_epoch_ = best_epoch(watched, self.monitor)
+        if self.monitor in self.history_ and direction is not None:
+            self.best_epoch_ = best_epoch(self.history_[self.monitor], direction)
+        else:
+            self.best_epoch_ = best_epoch(self.loss_curve_, "min")
 
     def _report_divergence(self, trained):
         if trained.diverged_epoch is None:

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from skann.training import EarlyStopping
 
@@ -64,55 +63,6 @@ def _fresh_copy(callback):
         return copy.copy(callback)
 
 
-def monitors(callbacks):
-    """Return the names that Keras callbacks monitor."""
-    return [
-        c.monitor for c in callbacks if isinstance(getattr(c, "monitor", None), str)
-    ]
-
-
-def reported_by(model):
-    """Return the names that each epoch reports, or None where nobody knows yet.
-
-    Raises
-    ------
-    ValueError
-        For a metric of several numbers.
-    """
-    if type(model).train_step is not keras.Model.train_step:
-        return None  # Its logs are known only once it runs.
-    if [metric.name for metric in model.metrics] == ["loss"]:
-        return ["loss"]  # To have it computed would take 15 operations.
-    results = model.get_metrics_result()
-    for name, result in results.items():
-        if np.ndim(result):
-            raise ValueError(
-                f"metrics must give one number each; {name!r} gives an array. "
-                "(Some metrics of Keras take average='macro'.)"
-            )
-    return list(results)
-
-
-def check_monitors(names, reported, has_validation):
-    """Raise ValueError for a monitored name which no epoch will report."""
-    if reported is None:
-        return
-    available = {*reported, *(f"val_{name}" for name in reported if has_validation)}
-    for name in names:
-        if name in available:
-            continue
-        if name.startswith("val_") and name.removeprefix("val_") in available:
-            raise ValueError(
-                f"monitor={name!r} needs a validation set, and there is none: set "
-                f"validation_fraction, give X_val and y_val, or monitor "
-                f"{name.removeprefix('val_')!r}."
-            )
-        raise ValueError(
-            f"monitor={name!r} is not reported by this fit, which reports "
-            f"{sorted(available)}."
-        )
-
-
 def needs_batches(callbacks):
     """Return the class name of a callback that must see every batch, or None."""
     for callback in callbacks:
@@ -140,10 +90,11 @@ def _only_watches_epochs(callback):
     return isinstance(callback, keras.callbacks.ProgbarLogger)
 
 
-def early_stopping(monitor, patience, min_delta, restore_best_weights):
+def early_stopping(monitor, mode, patience, min_delta, restore_best_weights):
     """Return Keras' early stopping."""
     return EarlyStopping(
         monitor=monitor,
+        mode=mode,
         patience=patience,
         min_delta=min_delta,
         restore_best_weights=restore_best_weights,
@@ -158,7 +109,7 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
     held, no other fit may write to that path.
     """
 
-    def __init__(self, path, monitor, save_best_only):
+    def __init__(self, path, monitor, mode, save_best_only):
         self.path = Path(path)
         self._claim = self.path.parent / f".{self.path.name}.writing"
         # Keras would put epochs and losses in the place of braces.
@@ -166,6 +117,7 @@ class Checkpoint(keras.callbacks.ModelCheckpoint):
         super().__init__(
             written.replace("{", "{{").replace("}", "}}"),
             monitor=monitor,
+            mode=mode,
             save_best_only=save_best_only,
             save_weights_only=self.path.name.endswith(".weights.h5"),
         )

@@ -15,12 +15,10 @@ def joined(before, history):
     }
 
 
-def best_epoch(values, monitor):
-    """Return the number of the best epoch; losses and errors fall, scores rise."""
+def best_epoch(values, direction):
+    """Return the number of the epoch with the greatest ("max") or least value."""
     values = np.array(values)
-    rises = any(
-        word in monitor for word in ("acc", "auc", "r2", "f1", "precision", "recall")
-    )
+    rises = direction == "max"
     worst = -np.inf if rises else np.inf
     values = np.where(np.isfinite(values), values, worst)
     return int(np.argmax(values) if rises else np.argmin(values))

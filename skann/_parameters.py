@@ -59,6 +59,7 @@ CONSTRAINTS = {
     "patience": [Interval(Integral, 0, None, closed="left")],
     "min_delta": [_FROM_ZERO],
     "monitor": [str],
+    "monitor_mode": [StrOptions({"auto", "min", "max"})],
     "restore_best_weights": ["boolean"],
     "checkpoint_path": _PATH,
     "checkpoint_save_best_only": ["boolean"],

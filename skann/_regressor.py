@@ -92,6 +92,10 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         Least change of `monitor` that counts as an improvement.
     monitor : str, default="val_loss"
         What early stopping and checkpoints watch: a name in ``history_``.
+    monitor_mode : {"auto", "min", "max"}, default="auto"
+        Whether `monitor` is better when it falls or when it rises. "auto" asks Keras:
+        losses fall, and its metrics know, whatever they are called. A function or a
+        metric class of your own needs one of the others.
     restore_best_weights : bool, default=True
         Whether early stopping puts the weights of the best epoch back.
     checkpoint_path : str or path-like, default=None
@@ -220,6 +224,7 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         patience=10,
         min_delta=0.0,
         monitor="val_loss",
+        monitor_mode="auto",
         restore_best_weights=True,
         checkpoint_path=None,
         checkpoint_save_best_only=True,
@@ -258,6 +263,7 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         self.patience = patience
         self.min_delta = min_delta
         self.monitor = monitor
+        self.monitor_mode = monitor_mode
         self.restore_best_weights = restore_best_weights
         self.checkpoint_path = checkpoint_path
         self.checkpoint_save_best_only = checkpoint_save_best_only

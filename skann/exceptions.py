@@ -6,7 +6,7 @@
     └── SkannError
         ├── ModelError (also a ValueError)
         ├── EngineError (also a ValueError)
-        └── DivergenceError (also an ArithmeticError)
+        └── DivergenceError (also an ArithmeticError and a ValueError)
     Warning
     └── scikit-learn's ConvergenceWarning
         └── DivergenceWarning
@@ -38,7 +38,7 @@ class EngineError(SkannError, ValueError):
     """``engine="compiled"`` was asked for, and this fit cannot run compiled."""
 
 
-class DivergenceError(SkannError, ArithmeticError):
+class DivergenceError(SkannError, ArithmeticError, ValueError):
     """The training loss became NaN or infinite before any epoch ended well."""
 
 

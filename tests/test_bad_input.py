@@ -115,6 +115,7 @@ BAD_PARAMETERS = {
     "patience": [-1, 1.5, None],
     "min_delta": [-1, np.nan, "a"],
     "monitor": [3, None],
+    "monitor_mode": ["up", None, 1],
     "restore_best_weights": ["a", None],
     "checkpoint_path": [
         3,

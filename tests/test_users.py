@@ -244,6 +244,7 @@ ALL_CHANGED = {
     "patience": 3,
     "min_delta": 0.1,
     "monitor": "loss",
+    "monitor_mode": "min",
     "restore_best_weights": False,
     "checkpoint_path": "best.keras",
     "checkpoint_save_best_only": False,
