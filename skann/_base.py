@@ -35,7 +35,7 @@ from skann._parameters import (
 )
 from skann._randomness import Seeds
 from skann._tasks import FitTask
-from skann._validation import hold_out, own_validation_set
+from skann._validation import HoldOut, check_groups, own_validation_set
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
 from skann.training import (
     Feed,
@@ -79,6 +79,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         y_val=None,
         sample_weight_val=None,
         validation_data=None,
+        groups=None,
         callbacks=None,
         epochs=None,
         batch_size=None,
@@ -98,12 +99,16 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             Weights of the rows. Their average is brought to 1; rows of weight 0 are
             left out.
         X_val, y_val : array-like, default=None
-            Validation set. Without it, `validation_fraction` of the rows is held out
-            where early stopping or a monitor needs a validation set.
+            Validation set. Without it, rows are held out where early stopping or a
+            monitor needs a validation set, or where `validation_fraction` or
+            `validation` asks for one.
         sample_weight_val : array-like, default=None
             Weights of the validation rows.
         validation_data : tuple of (X, y) or (X, y, sample_weight), default=None
             Keras' spelling of the three above.
+        groups : array-like of shape (n_samples,), default=None
+            What each row belongs to, such as a patient or the row that it is a copy
+            of. Where rows are held out, those of a group are held out together.
         callbacks : list of keras.callbacks.Callback, default=None
             Further Keras callbacks for this fit. Each fit runs on copies.
         epochs, batch_size, verbose : int, default=None
@@ -132,7 +137,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             else:
                 self._seeds = Seeds.draw(self.random_state)
             run.stops_early = self._stops_early(data, own, run)
-            data = self._with_validation(data, own, run)
+            data = self._with_validation(data, own, run, groups)
             if not goes_on:
                 self._build(data, None if self._is_watched(run) else run)
             self._train(data, run, goes_on)
@@ -207,8 +212,11 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             )
         return X
 
-    def _with_validation(self, data, own, run):
+    def _with_validation(self, data, own, run, groups):
         """Return the data with the user's validation set or one held out, if needed."""
+        plan = HoldOut(self.validation, self.validation_fraction, not self.shuffle)
+        if groups is not None:
+            groups = check_groups(groups, data.X.shape[0])[data.rows]
         if own is not None:
             data.validation = self._check_own_validation(*own)
             return data
@@ -216,14 +224,10 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         names += [self.monitor] if self.checkpoint_path is not None else []
         names += _monitor.monitors(run.callbacks)
         needed = any(name.startswith("val_") for name in names)
-        if not needed or self.validation_fraction is None:
+        if self.validation_fraction is None or not (needed or plan.is_asked_for):
             return data
-        training, held_out = hold_out(
-            len(data.rows),
-            self.validation_fraction,
-            self._labels(data.y),
-            self._seeds.split,
-        )
+        labels = self._labels(data.y)
+        training, held_out = plan.split(data, labels, groups, self._seeds.split)
         part = data.part(training)
         part.validation = data.part(held_out)
         return part

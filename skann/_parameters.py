@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 
 # scikit-learn offers parameter validation to itself only; third-party estimators use
 # it all the same, for errors that read like scikit-learn's.
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skann._build import signature_parameters
 from skann._randomness import seeded_globals
@@ -54,7 +54,15 @@ CONSTRAINTS = {
     "epochs": [_COUNT],
     "batch_size": [_COUNT],
     "shuffle": ["boolean"],
-    "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+    "validation_fraction": [
+        Interval(Real, 0, 1, closed="neither"),
+        StrOptions({"auto"}),
+        None,
+    ],
+    "validation": [
+        StrOptions({"auto", "random", "last"}),
+        HasMethods(["split", "get_n_splits"]),
+    ],
     "early_stopping": ["boolean", StrOptions({"auto"})],
     "patience": [Interval(Integral, 0, None, closed="left")],
     "min_delta": [_FROM_ZERO],

@@ -77,11 +77,18 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         Rows of a gradient step. The last batch of an epoch may be smaller.
     shuffle : bool, default=True
         Whether each epoch takes the training rows in a new order.
-    validation_fraction : float in (0, 1), default=0.1
-        Share of the rows held out as a validation set, drawn by
-        `random_state`. Only used when no validation set is given to ``fit`` and
-        something needs one: early stopping, a checkpoint or a Keras callback that
-        monitors a ``val_`` name. None holds out none.
+    validation_fraction : float in (0, 1), "auto" or None, default="auto"
+        Share of the rows held out as a validation set. "auto" holds out 0.1 where no
+        validation set is given to ``fit`` and something needs one: early stopping, a
+        checkpoint or a Keras callback that monitors a ``val_`` name, or `validation`.
+        A number is held out also where nothing needs it, for ``val_loss``. None holds
+        out none.
+    validation : {"auto", "random", "last"} or splitter, default="auto"
+        Which rows are held out. "random" draws them by `random_state`, and whole
+        groups where ``fit`` is given `groups`; "last" takes the last ones, for rows in
+        order of time; a splitter of scikit-learn's, such as
+        ``TimeSeriesSplit(gap=10)``, those of its last split. "auto" takes "random", or
+        "last" where ``shuffle=False``.
     early_stopping : bool or "auto", default="auto"
         Whether to stop when `monitor` has not improved for `patience` epochs. "auto"
         does so from 1000 training rows on or with a validation set of the user's own,
@@ -219,7 +226,8 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         epochs=100,
         batch_size=32,
         shuffle=True,
-        validation_fraction=0.1,
+        validation_fraction="auto",
+        validation="auto",
         early_stopping="auto",
         patience=10,
         min_delta=0.0,
@@ -259,6 +267,7 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.validation_fraction = validation_fraction
+        self.validation = validation
         self.early_stopping = early_stopping
         self.patience = patience
         self.min_delta = min_delta

@@ -11,6 +11,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
@@ -111,6 +112,7 @@ BAD_PARAMETERS = {
     "batch_size": [0, -1, 1.5, None, "auto"],
     "shuffle": [1, "a", None],
     "validation_fraction": [0, 0.0, 1, 1.0, -0.1, "a", np.nan],
+    "validation": ["", "first", None, 5, 0.1, KFold, [(np.arange(9), np.arange(9))]],
     "early_stopping": ["yes", None, 2],
     "patience": [-1, 1.5, None],
     "min_delta": [-1, np.nan, "a"],
@@ -497,25 +499,6 @@ def test_labels_of_any_type(labels):
     assert_array_equal(model.classes_, np.sort(labels))
     assert model.predict(X).dtype == labels.dtype
     assert model.score(X, y) > 0.6
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_rare_class(count):
-    y = np.zeros(40, dtype=int)
-    y[:count] = 1
-    model = classifier(early_stopping=True)
-    if count == 1:
-        assert_refused(model, X, y, "least populated class, .*1.*, has 1 row")
-        assert_refused(
-            clone(model), X, np.array(["a", "b"])[y], "least populated class, .*b.*"
-        )
-    else:
-        assert_array_equal(model.fit(X, y).classes_, [0, 1])
-
-
-def test_more_classes_than_validation_rows():
-    y = np.repeat(np.arange(20), 2)
-    assert_refused(classifier(early_stopping=True), X, y, "20 classes")
 
 
 @pytest.mark.parametrize("y", [TWO, THREE], ids=["binary", "multiclass"])

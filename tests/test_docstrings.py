@@ -42,7 +42,7 @@ def test_parameters_stand_in_the_order_of_the_signature():
 def test_both_estimators_describe_shared_parameters_alike():
     ours, theirs = documented(MLPKerasRegressor), documented(MLPKerasClassifier)
     differ = {n for n in ours.keys() & theirs.keys() if ours[n] != theirs[n]}
-    assert differ == {"n_hidden", "output_activation", "loss", "validation_fraction"}
+    assert differ == {"n_hidden", "output_activation", "loss", "validation"}
     assert ours.keys() - theirs.keys() == {"normalize_y"}
     assert theirs.keys() - ours.keys() == {"class_weight"}
 
