@@ -163,6 +163,10 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
     def _check_target(self, y, reset, classes):
         """Return y checked, and set what is learned of it when `reset`."""
 
+    def _is_told_more(self, traits, data):
+        """Learn of the network what y's columns are; return whether that is new."""
+        return False
+
     @abstractmethod
     def _learn_target(self, traits, data):
         """Return the target's encoding for a network's traits and the training rows."""
@@ -279,6 +283,9 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             if not _serialisation.is_serialisable(model):
                 self._recipe = recipe
             traits = traits_of(model, self._row_shape)
+        if self._is_told_more(traits, data):
+            self._build(data, unwatched_run)  # What y is decides on loss and shapes.
+            return
         self._target = self._learn_target(traits, data)
         for name in _OF_A_FIT:
             vars(self).pop(name, None)

@@ -403,5 +403,7 @@ def traits_of(model, input_shape):
     activation = "unknown"
     if isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
         activation = getattr(layer.activation, "__name__", "unknown")
+    elif isinstance(layer, keras.layers.Softmax):
+        activation = "softmax"
     n_units = _output_shape(model, input_shape, None)[-1]
     return Traits(*loss_traits(model), n_units, activation)

@@ -6,19 +6,25 @@ from sklearn.utils.validation import column_or_1d
 
 from skann._base import BaseMLPKeras
 from skann._build import Problem
-from skann._parameters import CONSTRAINTS, StrOptions
-from skann._targets import (
+from skann._classes import (
     ClassificationTarget,
+    are_one_hot,
     check_classification_target,
+    check_one_hot,
     class_weights,
     classification_kind,
+    is_for_classes,
 )
+from skann._compile import canonical_name
+from skann._parameters import CONSTRAINTS, StrOptions
 
 
 class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
     """A Keras network as a scikit-learn classifier.
 
-    Takes two classes or more, of labels of any type, and multilabel 0-1 indicators.
+    Takes two classes or more, of labels of any type. A y with a column of 0 and 1 for
+    each class is taken for labels side by side (multilabel), and for one-hot classes
+    under a categorical loss or a softmax output.
 
     Parameters
     ----------
@@ -155,11 +161,11 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
     loss_curve_ : list of float
         Training loss of each epoch.
     classes_ : ndarray of shape (n_classes,)
-        The labels, sorted; column numbers for a multilabel target.
+        The labels, sorted; column numbers where y has a column for each.
     learning_rate_ : float
         Learning rate that training began with, where ``learning_rate="auto"``.
     n_outputs_ : int
-        Number of outputs: 1, or the labels of a multilabel target.
+        Number of columns of y.
     n_features_in_ : int
         Number of features, the second dimension of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -326,7 +332,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Labels, or 0-1 indicators for a multilabel target.
+            Labels; for a y with a column for each class or label, as many of 0 and 1.
         """
         outputs = self._outputs(X)
         return self._target.decode(outputs)
@@ -354,33 +360,54 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         if reset:
             self._kind, self.classes_ = classification_kind(y, classes)
             self.n_outputs_ = y.shape[1] if y.ndim > 1 else 1
+            self._is_one_hot = False
+            loss = "" if self.loss is None else canonical_name(self.loss)
+            self._settle_kind(loss, self.output_activation, y)
         elif (y.shape[1] if y.ndim > 1 else 1) != self.n_outputs_:
             raise ValueError(
                 f"y has shape {y.shape}, but {type(self).__name__} was fitted with "
                 f"{self.n_outputs_} outputs."
             )
         else:
-            check_classification_target(y, self._kind, self.classes_)
+            check_classification_target(y, self._kind, self.classes_, self._is_one_hot)
         return y
 
+    def _settle_kind(self, loss, output_activation, *ys):
+        """Take columns for those of classes where loss or output say so.
+
+        Returns whether that is new.
+        """
+        several = self._kind == "multilabel-indicator"
+        if not several or not is_for_classes(loss, output_activation):
+            return False
+        for y in ys:
+            check_one_hot(y)
+        # Of two columns as well: there is an output for each.
+        self._is_one_hot, self._kind = True, "multiclass"
+        return True
+
+    def _is_told_more(self, traits, data):
+        parts = [data] if data.validation is None else [data, data.validation]
+        ys = [part.y for part in parts]
+        return self._settle_kind(traits.loss, traits.output_activation, *ys)
+
     def _problem(self):
-        return Problem(self._row_shape, self._kind, self.n_outputs_, self.classes_)
+        columns = 1 if self._is_one_hot else self.n_outputs_
+        return Problem(self._row_shape, self._kind, columns, self.classes_)
 
     def _learn_target(self, traits, data):
         return ClassificationTarget.learn(
-            self._kind,
-            self.classes_,
-            traits.n_units,
-            traits.loss,
-            traits.from_logits,
-            traits.output_activation,
+            self._kind, self.classes_, self._is_one_hot, traits
         )
 
     def _labels(self, y):
-        return y if y.ndim == 1 else None
+        if y.ndim == 1:
+            return y
+        return y.argmax(axis=1) if are_one_hot(y) else None
 
     def _class_weights(self, class_weight, data):
-        by_class = class_weights(class_weight, data.y, self.classes_)
+        y = self._labels(data.y) if self._is_one_hot else data.y
+        by_class = class_weights(class_weight, y, self.classes_)
         if by_class is None or data.sample_weight is None:
             return data.sample_weight if by_class is None else by_class
         return by_class * data.sample_weight
