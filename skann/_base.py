@@ -19,7 +19,8 @@ from sklearn.utils.validation import (
 )
 
 from skann import _callbacks, _monitor, _serialisation
-from skann._build import FIXED_BY_BUILDING, build_model, is_own, traits_of
+from skann._arguments import BUILT_IN, is_own
+from skann._build import FIXED_BY_BUILDING, build_model, traits_of
 from skann._compile import same
 from skann._data import Data, average_of_one, check_fits, check_numeric, is_plain
 from skann._fitted import HoldsNetwork
@@ -265,9 +266,8 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
     def _build(self, data, unwatched_run=None):
         parameters = inspect.signature(type(self)).parameters.values()
         defaults = {p.name: p.default for p in parameters}
+        defaults |= {**BUILT_IN, "dtype": self._dtype(data)}
         params = self.get_params(deep=False)
-        if params["dtype"] == "auto":
-            params["dtype"] = defaults["dtype"] = self._dtype(data)
         self._built_with = {name: params[name] for name in FIXED_BY_BUILDING}
         recipe = (params, defaults, self._problem(), self._seeds.weights)
         self._recipe = late = None
@@ -277,7 +277,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             self._network, traits = late, late.traits
         else:
             if params["learning_rate"] == "auto":
-                params["learning_rate"] = defaults["learning_rate"]  # For now.
+                params["learning_rate"] = None  # For now.
             model = build_model(*recipe)
             self._network = Network(model, is_lent=not is_own(self.model))
             if not _serialisation.is_serialisable(model):
@@ -294,6 +294,10 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         """Let a new learning rate take effect; raise for what the network has fixed."""
         for name, value in self._built_with.items():
             new = getattr(self, name)
+            if is_own(self.model):  # What is not set is as in the built-in network.
+                new, value = (
+                    BUILT_IN.get(name) if v is None else v for v in (new, value)
+                )
             if same(new, value):
                 continue
             if name != "learning_rate" or not isinstance(new, Real):
@@ -466,6 +470,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         if trained.diverged_epoch is None:
             return
         rate = getattr(self, "learning_rate_", self.learning_rate)
+        rate = BUILT_IN["learning_rate"] if rate is None else rate
         has_unit = hasattr(self, "normalize_y")
         text = divergence_text(
             trained.diverged_epoch, trained.is_finite, rate, has_unit

@@ -5,8 +5,6 @@ protocol (``meta``, ``compile_kwargs``) and the making of optimizers and losses 
 names, classes and routed parameters.
 """
 
-import functools
-import inspect
 import re
 from dataclasses import dataclass
 
@@ -15,46 +13,33 @@ import numpy as np
 from scikeras.wrappers import KerasClassifier, KerasRegressor
 
 from skann import _serialisation
+from skann._arguments import (
+    COMPILE_PARAMETERS,
+    NETWORK_PARAMETERS,
+    all_parameters,
+    arguments_for,
+    asks_for_all,
+    call,
+    check_effect,
+    filled_in,
+    is_own,
+    name_of,
+    signature_parameters,
+)
 from skann._compile import (
     canonical_name,
     loss_of,
     loss_traits,
     metrics_of,
     optimizer_of,
-    same,
 )
 from skann._randomness import fresh_names, seeded_globals
-from skann._targets import TARGETS, asked_of_network
+from skann._targets import TARGETS
 from skann.exceptions import ModelError
 from skann.models import build_mlp
 
 # After scikeras, which does the same in its way.
 _serialisation.make_picklable()
-
-# Parameters that shape a network or how it learns. Where the build function does not
-# take one of them, setting it would change nothing, which is an error.
-NETWORK_PARAMETERS = (
-    "n_hidden",
-    "n_neurons",
-    "hidden_layer_sizes",
-    "activation",
-    "output_activation",
-    "kernel_initializer",
-    "dropout",
-    "normalization",
-    "l1",
-    "l2",
-    "dtype",
-)
-COMPILE_PARAMETERS = (
-    "loss",
-    "loss_kwargs",
-    "metrics",
-    "optimizer",
-    "optimizer_kwargs",
-    "learning_rate",
-)
-
 
 # What a fit that goes on with its network cannot change; "dtype" may be "auto".
 FIXED_BY_BUILDING = (
@@ -97,41 +82,14 @@ class Problem:
         return (1, 2) if self.kind == "binary" else (self.n_outputs,)
 
 
-def is_own(build_fn):
-    """Whether networks are built by skann's own function, and known to nobody else."""
-    return build_fn is None or build_fn is build_mlp
-
-
-def signature_parameters(build_fn):
-    """Return the names a build function takes with their defaults, and whether any.
-
-    Returns
-    -------
-    dict of str to object
-        ``inspect.Parameter.empty`` where a name has no default.
-    takes_any : bool
-        Whether it has ``**kwargs``.
-    """
-    if build_fn is None:
-        build_fn = build_mlp
-    if isinstance(build_fn, keras.Model) or not callable(build_fn):
-        return {}, False
-    try:
-        parameters = inspect.signature(build_fn).parameters.values()
-    except (ValueError, TypeError):  # Some of Python's own callables have none.
-        return {}, False
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {p.name: p.default for p in parameters if p.kind not in variable}, takes_any
-
-
 def build_model(params, defaults, problem, seed):
     """Build and compile the network of one fit.
 
     Parameters
     ----------
     params, defaults : dict
-        The estimator's parameters, and the defaults of its constructor.
+        The estimator's parameters; those of the built-in network where one is not set,
+        and the defaults of the constructor for all others.
     problem : Problem
     seed : int
         Decides the initial weights.
@@ -158,7 +116,7 @@ def build_model(params, defaults, problem, seed):
             model.compile(**compile_kwargs)
         elif "compile_kwargs" not in signature_parameters(build_fn)[0]:
             why = "compiles the model"
-            _check_effect(COMPILE_PARAMETERS, params, defaults, build_fn, why)
+            check_effect(COMPILE_PARAMETERS, params, build_fn, why)
         return model
 
     # Keras draws from Python's generator for every initializer without a seed, and
@@ -178,7 +136,9 @@ def build_model(params, defaults, problem, seed):
 
 def _draws_by_keras_only(params):
     """Whether nothing but Keras' own code chooses the initial weights."""
-    return is_own(params["model"]) and isinstance(params["kernel_initializer"], str)
+    initializer = params["kernel_initializer"]
+    is_named = initializer is None or isinstance(initializer, str)
+    return is_own(params["model"]) and is_named
 
 
 def _maker(build_fn, params, defaults, problem, seed):
@@ -189,19 +149,19 @@ def _maker(build_fn, params, defaults, problem, seed):
                 f"model_kwargs={params['model_kwargs']} would have no effect: model is "
                 "a model already."
             )
-        _check_effect(
-            NETWORK_PARAMETERS, params, defaults, build_fn, "is a model already"
-        )
+        check_effect(NETWORK_PARAMETERS, params, build_fn, "is a model already")
         _check_can_be_copied(build_fn)
         return lambda meta, compile_kwargs: _serialisation.copy_model(build_fn)
     build_fn = build_fn or build_mlp
-    arguments = _arguments(build_fn, params, defaults, problem, seed)
+    arguments = arguments_for(build_fn, params, defaults, problem, seed)
     takes, takes_any = signature_parameters(build_fn)
 
     def make(meta, compile_kwargs):
         protocol = {"meta": meta, "compile_kwargs": compile_kwargs}
         protocol = {k: v for k, v in protocol.items() if k in takes or takes_any}
-        return build_fn(**{**protocol, **arguments})
+        if asks_for_all(takes):
+            protocol["params"] = all_parameters(params, defaults)
+        return call(build_fn, {**protocol, **arguments})
 
     return make
 
@@ -217,79 +177,11 @@ def _check_can_be_copied(model):
         ) from error
 
 
-def _arguments(build_fn, params, defaults, problem, seed):
-    """Return what the build function takes, by name, of the parameters and the data."""
-    takes, takes_any = signature_parameters(build_fn)
-    own = dict(params["model_kwargs"] or {})
-    strange = set() if takes_any else own.keys() - takes.keys()
-    if strange:
-        raise ValueError(
-            f"model_kwargs (or model__ parameters) {sorted(strange)} are no parameters "
-            f"of the build function {_name(build_fn)}, which takes {sorted(takes)}."
-        )
-    loss = TARGETS[problem.kind].loss if params["loss"] is None else params["loss"]
-    units, output_activation = asked_of_network(
-        problem.kind, canonical_name(loss), params["output_activation"]
-    )
-    offered = {
-        **params,
-        "loss": loss,
-        "output_activation": output_activation,
-        "input_shape": problem.input_shape,
-        "n_outputs": units or problem.n_outputs,
-        "n_classes": None if problem.classes is None else len(problem.classes),
-        "random_state": seed,
-    }
-    arguments = {k: v for k, v in offered.items() if k in takes and k != "model"} | own
-    # Keras' layers refuse NumPy's integers, which come of a grid of np.arange.
-    arguments = {
-        k: v.item() if isinstance(v, np.generic) else v for k, v in arguments.items()
-    }
-    given = {*arguments, "meta", "compile_kwargs"}
-    needed = [
-        name
-        for name, default in takes.items()
-        if default is inspect.Parameter.empty and name not in given
-    ]
-    if needed:
-        raise ValueError(
-            f"The build function {_name(build_fn)} needs {needed}: give them in "
-            "model_kwargs, or as model__ parameters."
-        )
-    _check_effect(
-        [n for n in NETWORK_PARAMETERS if n not in arguments],
-        params,
-        defaults,
-        build_fn,
-        "has no parameter of this name",
-    )
-    return arguments
-
-
-def _check_effect(names, params, defaults, build_fn, why):
-    """Raise for parameters that were set and that the network would never see."""
-    takes, _ = signature_parameters(build_fn)
-    for name in names:
-        if name not in takes and not same(params[name], defaults[name]):
-            raise ValueError(
-                f"{name}={params[name]!r} would have no effect: "
-                f"model={_name(build_fn)} {why}. Leave {name} at its default, or let "
-                "the build function take it."
-            )
-
-
-def _name(build_fn):
-    if isinstance(build_fn, functools.partial):
-        build_fn = build_fn.func
-    build_fn = build_mlp if build_fn is None else build_fn
-    return getattr(build_fn, "__name__", None) or type(build_fn).__name__
-
-
 def _by_scikeras(build_fn, params, defaults, problem):
     loss, loss_kwargs = loss_of(params, TARGETS[problem.kind].loss)
     if problem.n_columns == 1 and problem.kind == "regression":
         _check_no_class_loss(loss)
-    if isinstance(loss, type) and _is_own_in_float64(params):
+    if isinstance(loss, type) and _is_own_in_float64(params, defaults):
         # Keras computes a loss in float32, whatever the network's type.
         loss_kwargs.setdefault("dtype", "float64")
     optimizer = optimizer_of(params, defaults)
@@ -314,8 +206,8 @@ def _check_no_class_loss(loss):
         )
 
 
-def _is_own_in_float64(params):
-    return is_own(params["model"]) and params["dtype"] == "float64"
+def _is_own_in_float64(params, defaults):
+    return is_own(params["model"]) and filled_in(params, defaults)["dtype"] == "float64"
 
 
 def _example(problem):
@@ -332,8 +224,8 @@ def _example(problem):
 def _check_is_model(model, build_fn):
     if not isinstance(model, keras.Model):
         raise ModelError(
-            f"The build function model={_name(build_fn)} must return a keras.Model; it "
-            f"returned {type(model).__name__}."
+            f"The build function model={name_of(build_fn)} must return a keras.Model; "
+            f"it returned {type(model).__name__}."
         )
 
 
@@ -342,19 +234,19 @@ def _check_shapes(model, problem, build_fn):
     shape = _output_shape(model, problem.input_shape, build_fn)
     if not isinstance(shape, tuple):
         raise ModelError(
-            f"The network of model={_name(build_fn)} must have one output."
+            f"The network of model={name_of(build_fn)} must have one output."
         )
     if len(shape) != 2 or shape[1] not in problem.allowed_outputs:
         wanted = " or ".join(str(n) for n in problem.allowed_outputs)
         raise ModelError(
-            f"The network of model={_name(build_fn)} gives outputs of shape "
+            f"The network of model={name_of(build_fn)} gives outputs of shape "
             f"{shape[1:]} for each row; this y ({problem.kind}) needs ({wanted},)."
         )
     for part in ("loss", "optimizer"):
         own_step = type(model).train_step is not keras.Model.train_step
         if getattr(model, part) is None and not own_step:
             raise ModelError(
-                f"model={_name(build_fn)} is compiled, and without a {part}."
+                f"model={name_of(build_fn)} is compiled, and without a {part}."
             )
 
 
@@ -369,7 +261,7 @@ def _output_shape(model, input_shape, build_fn):
     except (ValueError, TypeError, NotImplementedError) as error:
         text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
         raise ModelError(
-            f"The network of model={_name(build_fn)} does not take rows of shape "
+            f"The network of model={name_of(build_fn)} does not take rows of shape "
             f"{input_shape}: {text}"
         ) from error
     return getattr(outputs, "shape", None)

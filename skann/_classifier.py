@@ -32,37 +32,46 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         Build function, which returns a Keras model, compiled or not. It is given by
         name what its signature asks for: parameters of this estimator, such as
         `n_hidden` or `learning_rate`; `input_shape`, `n_outputs` and `n_classes` of
-        the data; and whatever stands in `model_kwargs`. scikeras' ``meta`` and
-        ``compile_kwargs`` are understood. A ready model is copied by each fit, and
-        training starts from its weights. None takes
+        the data; and whatever stands in `model_kwargs`. A parameter that is not set
+        leaves the function's own default alone. scikeras' ``meta``,
+        ``compile_kwargs`` and ``params`` are understood. A ready model is copied by
+        each fit, and training starts from its weights. None takes
         :func:`skann.models.build_mlp`.
-    n_hidden : int, default=2
+    n_hidden : int, default=None
         Number of hidden layers. 0 gives a single layer: a
-        perceptron-like linear classifier.
-    n_neurons : int, default=100
+        perceptron-like linear classifier. None is the build function's own default;
+        2 for the built-in network.
+    n_neurons : int, default=None
         Units of every hidden layer. More layers and units than needed, then early
-        stopping, is a good guide.
+        stopping, is a good guide. None is the build function's own default; 100 for
+        the built-in network.
     hidden_layer_sizes : array-like of int, default=None
         Units of each hidden layer. When given, `n_hidden` and `n_neurons` are not
         used.
-    activation : str, callable or list of these, default="relu"
-        Keras activation of the hidden layers, or one for each of them.
+    activation : str, callable or list of these, default=None
+        Keras activation of the hidden layers, or one for each of them. None is the
+        build function's own default; "relu" for the built-in network.
     output_activation : str or callable, default=None
         Keras activation of the outputs. None takes softmax,
         or sigmoid for two classes and for multilabel targets.
-    kernel_initializer : str or keras.initializers.Initializer, default="auto"
+    kernel_initializer : str or keras.initializers.Initializer, default=None
         Initial weights. "auto" takes He's for relu and its relatives, LeCun's for
-        selu and Glorot's otherwise.
-    dropout : float in [0, 1), default=0.0
-        Fraction of each hidden layer's units that is dropped in training.
+        selu and Glorot's otherwise. None is the build function's own default; "auto"
+        for the built-in network.
+    dropout : float in [0, 1), default=None
+        Fraction of each hidden layer's units that is dropped in training. None is the
+        build function's own default; 0 for the built-in network.
     normalization : {"batch", "layer"}, default=None
-        Normalisation between each hidden layer and its activation.
-    l1, l2 : float, default=0.0
-        Penalties on the weights of all layers.
-    dtype : str, default="auto"
+        Normalisation between each hidden layer and its activation. None is the build
+        function's own default, which the built-in network takes as none.
+    l1, l2 : float, default=None
+        Penalties on the weights of all layers. None is the build function's own
+        default; 0 for the built-in network.
+    dtype : str, default=None
         Keras dtype policy: "float32", "float64", "mixed_bfloat16", ... "auto" takes
         "float64" for fits of fewer than 250 steps, where it costs nothing, and
-        "float32" for all others.
+        "float32" for all others. None is the build function's own default; "auto" for
+        the built-in network.
     model_kwargs : dict, default=None
         Further arguments of the build function; ``model__name`` in ``set_params`` and
         in search grids.
@@ -73,17 +82,20 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         Arguments of a loss given by name or class, such as ``{"delta": 0.5}``;
         ``loss__name`` in ``set_params`` and in search grids.
     metrics : list of str, callable or keras.metrics.Metric, default=None
-        What each epoch reports besides the loss.
+        What each epoch reports besides the loss. None is what a build function that
+        compiles its network chose.
     class_weight : dict or "balanced", default=None
         Weights of the classes in training, by their labels, multiplied with
         `sample_weight`. "balanced" weighs classes inversely to their frequency.
         Labels that a dict leaves out weigh 1. Validation sets are not weighted.
-    optimizer : str, class or keras.optimizers.Optimizer, default="adam"
-        Keras optimizer. Of an object each fit takes a copy.
-    learning_rate : float, keras LearningRateSchedule or "auto", default=3e-3
+    optimizer : str, class or keras.optimizers.Optimizer, default=None
+        Keras optimizer. Of an object each fit takes a copy. None is that of a build
+        function which compiles its network; "adam" otherwise.
+    learning_rate : float, keras LearningRateSchedule or "auto", default=None
         Learning rate of an optimizer given by name or class. "auto" makes a range test
         before training, as :func:`skann.search.find_learning_rate` does, and sets the
-        rate of any optimizer to what that suggests; see ``learning_rate_``.
+        rate of any optimizer to what that suggests; see ``learning_rate_``. None is
+        the build function's own default; 0.003 where skann makes the optimizer.
     optimizer_kwargs : dict, default=None
         Further arguments of such an optimizer, such as ``{"clipnorm": 1.0}``;
         ``optimizer__name`` in ``set_params`` and in search grids.
@@ -212,24 +224,24 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         self,
         model=None,
         *,
-        n_hidden=2,
-        n_neurons=100,
+        n_hidden=None,
+        n_neurons=None,
         hidden_layer_sizes=None,
-        activation="relu",
+        activation=None,
         output_activation=None,
-        kernel_initializer="auto",
-        dropout=0.0,
+        kernel_initializer=None,
+        dropout=None,
         normalization=None,
-        l1=0.0,
-        l2=0.0,
-        dtype="auto",
+        l1=None,
+        l2=None,
+        dtype=None,
         model_kwargs=None,
         loss=None,
         loss_kwargs=None,
         metrics=None,
         class_weight=None,
-        optimizer="adam",
-        learning_rate=3e-3,
+        optimizer=None,
+        learning_rate=None,
         optimizer_kwargs=None,
         epochs=100,
         batch_size=32,

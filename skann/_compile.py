@@ -66,6 +66,8 @@ def loss_of(params, default):
 def optimizer_of(params, defaults):
     """Return an optimizer of this fit's own."""
     optimizer = params["optimizer"]
+    if optimizer is None:
+        optimizer = defaults["optimizer"]
     rate = params["learning_rate"]
     arguments = dict(params["optimizer_kwargs"] or {})
     if isinstance(optimizer, str):
@@ -81,7 +83,8 @@ def optimizer_of(params, defaults):
         optimizer = by_name[optimizer.lower().replace("_", "")]
     if isinstance(optimizer, type):
         _check_class("optimizer", optimizer, keras.optimizers.Optimizer)
-        arguments.setdefault("learning_rate", rate)
+        default = defaults["learning_rate"] if rate is None else rate
+        arguments.setdefault("learning_rate", default)
         rate = arguments["learning_rate"]
         if isinstance(rate, Real):
             if not 0 < rate < np.inf:
@@ -90,7 +93,7 @@ def optimizer_of(params, defaults):
                 )
             arguments["learning_rate"] = float(rate)
         return _made("optimizer", optimizer, arguments)
-    if arguments or not same(rate, defaults["learning_rate"]):
+    if arguments or rate is not None:
         raise ValueError(
             "learning_rate and optimizer_kwargs (or optimizer__ parameters) need an "
             f"optimizer given by name or class; {optimizer!r} is ready made."

@@ -12,7 +12,8 @@ from numbers import Real
 import keras
 import numpy as np
 
-from skann._build import Traits, build_model, is_own
+from skann._arguments import filled_in, is_own
+from skann._build import Traits, build_model
 from skann._compile import canonical_name, loss_of
 from skann._inference import Network, described_stack
 from skann._scopes import outside_of_scopes
@@ -47,6 +48,7 @@ def late_network(params, defaults, problem, seed, *, n_steps):
         None where the parameters ask for more than is known here, and where so many
         steps are worth compiling.
     """
+    params = filled_in(params, defaults)
     if not _is_known(params, problem):
         return None
     sizes = params["hidden_layer_sizes"]

@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator
 # it all the same, for errors that read like scikit-learn's.
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from skann._build import signature_parameters
+from skann._arguments import signature_parameters
 from skann._randomness import seeded_globals
 
 PARTS = ("model", "optimizer", "loss")
@@ -29,26 +29,27 @@ _PATH = [str, os.PathLike, None]
 
 CONSTRAINTS = {
     "model": [callable, keras.Model, None],
-    "n_hidden": [Interval(Integral, 0, None, closed="left")],
-    "n_neurons": [_COUNT],
+    "n_hidden": [Interval(Integral, 0, None, closed="left"), None],
+    "n_neurons": [_COUNT, None],
     "hidden_layer_sizes": ["array-like", None],
-    "activation": [str, callable, list, tuple],
+    "activation": [str, callable, list, tuple, None],
     "output_activation": [str, callable, None],
-    "kernel_initializer": [str, keras.initializers.Initializer],
-    "dropout": [Interval(Real, 0, 1, closed="left")],
+    "kernel_initializer": [str, keras.initializers.Initializer, None],
+    "dropout": [Interval(Real, 0, 1, closed="left"), None],
     "normalization": [StrOptions({"batch", "layer"}), None],
-    "l1": [_FROM_ZERO],
-    "l2": [_FROM_ZERO],
-    "dtype": [str],
+    "l1": [_FROM_ZERO, None],
+    "l2": [_FROM_ZERO, None],
+    "dtype": [str, None],
     "model_kwargs": [dict, None],
     "loss": [str, callable, keras.losses.Loss, None],
     "loss_kwargs": [dict, None],
     "metrics": [str, callable, keras.metrics.Metric, list, tuple, None],
-    "optimizer": [str, type, keras.optimizers.Optimizer],
+    "optimizer": [str, type, keras.optimizers.Optimizer, None],
     "learning_rate": [
         Interval(Real, 0, None, closed="neither"),
         keras.optimizers.schedules.LearningRateSchedule,
         StrOptions({"auto"}),
+        None,
     ],
     "optimizer_kwargs": [dict, None],
     "epochs": [_COUNT],
@@ -114,10 +115,7 @@ def check_network_parameters(params):
     )
     for activation in activations:
         _check_known("activation", activation, keras.activations)
-    if params["output_activation"] is not None:
-        _check_known(
-            "output_activation", params["output_activation"], keras.activations
-        )
+    _check_known("output_activation", params["output_activation"], keras.activations)
     if params["kernel_initializer"] != "auto":
         _check_known(
             "kernel_initializer", params["kernel_initializer"], keras.initializers
@@ -129,7 +127,7 @@ def check_network_parameters(params):
                 f"learning_rate='auto' would have no effect: optimizer_kwargs={given} "
                 "has a learning rate."
             )
-    if params["dtype"] == "auto":
+    if params["dtype"] in (None, "auto"):
         return
     try:
         kind = keras.dtype_policies.get(params["dtype"]).variable_dtype
@@ -143,6 +141,8 @@ def check_network_parameters(params):
 
 
 def _check_known(parameter, value, module):
+    if value is None:  # Not set.
+        return
     try:
         with seeded_globals(0, tensorflow=False):  # An initializer draws a seed.
             module.get(value)

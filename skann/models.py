@@ -23,7 +23,7 @@ _INITIALIZERS = {
 
 
 def build_mlp(
-    n_hidden=1,
+    n_hidden=2,
     n_neurons=100,
     *,
     hidden_layer_sizes=None,
@@ -46,7 +46,7 @@ def build_mlp(
 
     Parameters
     ----------
-    n_hidden : int, default=1
+    n_hidden : int, default=2
         Number of hidden layers. 0 gives a single layer: a linear model.
     n_neurons : int, default=100
         Number of units of every hidden layer.

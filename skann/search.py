@@ -2,13 +2,14 @@
 
 import math
 from numbers import Real
+from types import NoneType
 
 from scipy import stats
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from skann._arguments import signature_parameters
 from skann._base import BaseMLPKeras
-from skann._build import signature_parameters
 from skann._classifier import MLPKerasClassifier
 from skann._learning_rate import MAX_RATE, MIN_RATE, LearningRateTest
 from skann._regressor import MLPKerasRegressor
@@ -108,8 +109,8 @@ def _useful_to(estimator):
 def _has_own_rate(estimator):
     """Whether it is the parameter that decides the learning rate."""
     return (
-        isinstance(estimator.learning_rate, Real)
-        and isinstance(estimator.optimizer, (str, type))
+        isinstance(estimator.learning_rate, (Real, NoneType))
+        and isinstance(estimator.optimizer, (str, type, NoneType))
         and "learning_rate" not in (estimator.optimizer_kwargs or {})
     )
 
