@@ -5,7 +5,6 @@ import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
 from numbers import Real
-from pathlib import Path
 
 import keras
 from scipy import sparse
@@ -21,6 +20,7 @@ from sklearn.utils.validation import (
 from skann import _callbacks, _monitor, _serialisation
 from skann._arguments import BUILT_IN, is_own
 from skann._build import FIXED_BY_BUILDING, build_model, traits_of
+from skann._checkpoint import Checkpoint
 from skann._compile import same
 from skann._data import Data, average_of_one, check_fits, check_numeric, is_plain
 from skann._fitted import HoldsNetwork
@@ -34,6 +34,7 @@ from skann._parameters import (
     check_argument_of_fit,
     check_network_parameters,
 )
+from skann._paths import checkpoint_path_of, run_directory
 from skann._randomness import Seeds
 from skann._tasks import FitTask
 from skann._validation import HoldOut, check_groups, own_validation_set
@@ -439,7 +440,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             path = self._own_checkpoint_path()
             self.checkpoint_path_ = str(path)
             callbacks.append(
-                _callbacks.Checkpoint(
+                Checkpoint(
                     path, self.monitor, run.direction, self.checkpoint_save_best_only
                 )
             )
@@ -450,11 +451,10 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         return callbacks
 
     def _own_checkpoint_path(self):
-        path = Path(self.checkpoint_path)
-        _callbacks.check_checkpoint_path(path)
+        path = checkpoint_path_of(self.checkpoint_path)
         if not getattr(self, "_is_clone", False):
             return path
-        return _callbacks.run_directory(path.parent, "checkpoint_path") / path.name
+        return run_directory(path.parent, "checkpoint_path") / path.name
 
     def _record(self, history, goes_on, direction):
         before = self.history_ if goes_on else {"loss": []}
