@@ -1,8 +1,7 @@
 """Build function + parameters + data -> compiled Keras model, by scikeras.
 
-The only file that imports scikeras. Of scikeras it takes the build-function
-protocol (``meta``, ``compile_kwargs``) and the making of optimizers and losses from
-names, classes and routed parameters.
+Of scikeras it takes the build-function protocol (``meta``, ``compile_kwargs``) and the
+making of optimizers and losses from names, classes and routed parameters.
 """
 
 import re
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from scikeras.wrappers import KerasClassifier, KerasRegressor
 
 from skann import _serialisation
 from skann._arguments import (
@@ -34,12 +32,10 @@ from skann._compile import (
     optimizer_of,
 )
 from skann._randomness import fresh_names, seeded_globals
+from skann._scikeras import KerasClassifier, KerasRegressor
 from skann._targets import TARGETS
 from skann.exceptions import ModelError
 from skann.models import build_mlp
-
-# After scikeras, which does the same in its way.
-_serialisation.make_picklable()
 
 # What a fit that goes on with its network cannot change; "dtype" may be "auto".
 FIXED_BY_BUILDING = (

@@ -2,9 +2,11 @@
 
 from contextlib import contextmanager
 
-from skann import _persistence, _serialisation
+from skann import _persistence
 from skann._inference import Network
 from skann._late import LateNetwork
+from skann._packing import packed, to_clone
+from skann._state import assign_values, values_of
 
 
 class HoldsNetwork:
@@ -41,7 +43,7 @@ class HoldsNetwork:
             if isinstance(self._network, LateNetwork):
                 self._network = self._network.made
             model = self._network.model
-            values = _serialisation.values_of(model)
+            values = values_of(model)
         before = dict(vars(self))
         try:
             yield
@@ -50,10 +52,20 @@ class HoldsNetwork:
             vars(self).update(before)
             if goes_on:
                 with self._network.changing():
-                    _serialisation.assign_values(model, values)
+                    assign_values(model, values)
             raise
 
     def __getstate__(self):
+        return packed(self._state())
+
+    def __copy__(self):
+        # The parameters are the original's, the network a copy.
+        copy = type(self).__new__(type(self))
+        copy.__setstate__(self._state())
+        return copy
+
+    def _state(self):
+        """Return the attributes, the network as plain data."""
         state = dict(super().__getstate__())
         network = state.pop("_network", None)
         if network is not None:
@@ -69,3 +81,11 @@ class HoldsNetwork:
             is_lent = state["_recipe"] is not None
             state["_network"] = Network(model, is_lent)
         super().__setstate__(state)
+
+    def __sklearn_clone__(self):
+        # scikit-learn copies parameters by Keras' own ways, which lose some of them.
+        stand_in = type(self).__new__(type(self))
+        vars(stand_in).update(vars(self))
+        for name, value in self.get_params(deep=False).items():
+            vars(stand_in)[name] = to_clone(value)
+        return super(HoldsNetwork, stand_in).__sklearn_clone__()

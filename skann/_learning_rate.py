@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from skann._serialisation import assign_values, values_of
+from skann._state import assign_values, values_of
 from skann.exceptions import DivergenceError
 from skann.training import losses_by_rate
 

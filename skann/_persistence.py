@@ -2,6 +2,7 @@
 
 from skann import _serialisation
 from skann._build import build_model
+from skann._state import state_of
 
 
 def pack(model, recipe):
@@ -17,7 +18,7 @@ def pack(model, recipe):
     if recipe is None:
         return {"recipe": None, **_serialisation.freeze(model)}
     optimizer = {"optimizer_built": model.optimizer.built}
-    return {"recipe": recipe, "values": _serialisation.values_of(model), **optimizer}
+    return {"recipe": recipe, "state": state_of(model), **optimizer}
 
 
 def unpack(packed):

@@ -1,18 +1,18 @@
-"""Keras models by their configuration and the values of their variables."""
+"""Keras models by their configuration and their state."""
 
 import contextlib
-import copyreg
 import inspect
+import threading
 import types
 import warnings
 
 import keras
-import numpy as np
 
 # Keras' serialisation has no public way to leave the source of a lambda alone.
 from keras.src.saving import serialization_lib
 
 from skann._randomness import fresh_names, seeded_globals
+from skann._state import restore, state_of, take_trainable
 
 
 def is_serialisable(model):
@@ -22,9 +22,7 @@ def is_serialisable(model):
     a lambda Keras keeps the code without the names it uses.
     """
     keras_own = type(model).__module__.startswith("keras.")
-    return keras_own and not any(
-        getattr(thing, "__name__", None) == "<lambda>" for thing in _things_in(model)
-    )
+    return keras_own and not any(map(_is_lambda, _things_in(model)))
 
 
 def serialise(model):
@@ -36,26 +34,66 @@ def serialise(model):
         As Keras serialises it.
     custom_objects : dict of str to class or function
         What the configuration names and Keras does not have.
-    loss : keras.losses.Loss or None
-        The loss itself: Keras leaves its dtype and some of its arguments, such as
-        Huber's delta, out of the configuration.
+    losses : list of keras.losses.Loss
+        The losses themselves: Keras leaves their dtype and some of their arguments,
+        such as Huber's delta, out of the configuration.
     """
-    loss = getattr(model, "loss", None)
-    with no_warning_of_lambdas():
+    with tolerant_of_lambdas(_things_in(model)):
         config = keras.saving.serialize_keras_object(model)
-    keep = loss if isinstance(loss, keras.losses.Loss) else None
-    return config, _custom_objects(model), keep
+        if config.get("compile_config") and _is_compiled_by_keras(model):
+            # What Keras keeps may be gone by now: its .h5 files take it.
+            optimizer = keras.saving.serialize_keras_object(model.optimizer)
+            config["compile_config"]["optimizer"] = optimizer
+    return config, custom_objects_in(_things_in(model)), _losses(model)
+
+
+def _is_compiled_by_keras(model):
+    keras_own = keras.Model.get_compile_config
+    return type(model).get_compile_config is keras_own and model.optimizer is not None
+
+
+def _losses(model):
+    given = keras.tree.flatten(getattr(model, "loss", None))
+    return [loss for loss in given if isinstance(loss, keras.losses.Loss)]
+
+
+# Of what is changed while a lambda is serialised, which is everybody's.
+_LAMBDAS = threading.RLock()
 
 
 @contextlib.contextmanager
-def no_warning_of_lambdas():
-    """Keep Keras from warning of lambdas in a configuration that is not a file."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*includes a `lambda`", UserWarning)
+def tolerant_of_lambdas(things):
+    """Let Keras serialise lambdas, if there are any, without a warning.
+
+    It warns that a file with code in it cannot be trusted, and this is none. It quotes
+    the source, and would fail for a lambda without one, which came in a pickle.
+    """
+    if not any(map(_is_lambda, things)):
         yield
+        return
+    with _LAMBDAS, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*includes a `lambda`", UserWarning)
+        own = serialization_lib.inspect
+        tolerant = vars(inspect) | {"getsource": _source_if_any}
+        serialization_lib.inspect = types.SimpleNamespace(**tolerant)
+        try:
+            yield
+        finally:
+            serialization_lib.inspect = own
 
 
-def deserialise(config, custom_objects, loss):
+def _is_lambda(thing):
+    return getattr(thing, "__name__", None) == "<lambda>"
+
+
+def _source_if_any(thing):
+    try:
+        return inspect.getsource(thing)
+    except OSError:
+        return ""
+
+
+def deserialise(config, custom_objects, losses):
     """Return a model made from what `serialise` returned, with initial values."""
     # The configuration comes from a pickle, or from a model in memory: it is as
     # trusted as the code that runs this.
@@ -64,8 +102,8 @@ def deserialise(config, custom_objects, loss):
         model = keras.saving.deserialize_keras_object(
             config, custom_objects=custom_objects, safe_mode=False
         )
-    if loss is not None:
-        vars(model.loss).update(vars(loss))
+    for loss, own in zip(_losses(model), losses, strict=True):
+        vars(loss).update(vars(own))
     return model
 
 
@@ -74,7 +112,7 @@ def freeze(model):
     optimizer = getattr(model, "optimizer", None)
     return {
         "made_of": serialise(model),
-        "values": values_of(model),
+        "state": state_of(model),
         "optimizer_built": optimizer is not None and optimizer.built,
     }
 
@@ -85,96 +123,27 @@ def thaw(frozen):
 
 
 def refill(model, frozen):
-    """Give a model like the one that `freeze` was given that one's values."""
-    if frozen["optimizer_built"]:
+    """Give a model like the one that `freeze` was given that one's state."""
+    take_trainable(model, frozen["state"])
+    if frozen["optimizer_built"] and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    # Where it was not built, Keras may have built it meanwhile.
-    variables = _variables(model)[: len(frozen["values"])]
-    for variable, value in zip(variables, frozen["values"], strict=True):
-        variable.assign(value)
+    restore(model, frozen["state"])
     return model
-
-
-def from_config(cls, config):
-    """Return a metric or optimizer made of its configuration."""
-    return cls.from_config(config)
-
-
-def _reduce_by_config(part):
-    return from_config, (type(part), part.get_config())
-
-
-def _reduce_loss(loss):
-    # Keras leaves some arguments of a loss out of its configuration.
-    return copyreg.__newobj__, (type(loss),), dict(vars(loss))
-
-
-def _reduce_model(model):
-    return thaw, (freeze(model),)
-
-
-def _deepcopy_model(model, memo):
-    return memo.setdefault(id(model), thaw(freeze(model)))
-
-
-def make_picklable():
-    """Let objects of Keras that are parameters be copied and pickled, losing nothing.
-
-    scikeras does so too when it is imported, but with less: losses lose arguments such
-    as Huber's delta, and objects of the user's own classes cannot be loaded.
-    """
-    keras.losses.Loss.__reduce__ = _reduce_loss
-    keras.metrics.Metric.__reduce__ = _reduce_by_config
-    keras.optimizers.Optimizer.__reduce__ = _reduce_by_config
-    keras.Model.__reduce__ = _reduce_model
-    keras.Model.__deepcopy__ = _deepcopy_model
-    tolerant = vars(inspect) | {"getsource": _source_if_any}
-    serialization_lib.inspect = types.SimpleNamespace(**tolerant)
-
-
-def _source_if_any(thing):
-    """Return the source of a function, or nothing where there is none.
-
-    Keras quotes it in a warning, and would fail for a lambda that came in a pickle.
-    """
-    try:
-        return inspect.getsource(thing)
-    except OSError:
-        return ""
 
 
 def copy_model(model):
     """Return a copy of a ready Keras model, weights included, its optimizer fresh."""
     copy = deserialise(*serialise(model))
-    for variable, value in zip(copy.variables, model.variables, strict=True):
-        variable.assign(value)
+    state = state_of(model, with_optimizer=False)
+    take_trainable(copy, state)
+    restore(copy, state)
     return copy
 
 
-def values_of(model):
-    """Return the values of all that decides how a model predicts and goes on training.
-
-    Weights, optimizer state and the state of its random generators, which Keras' own
-    ``.keras`` file leaves out.
-    """
-    return [np.copy(v.numpy()) for v in _variables(model)]
-
-
-def assign_values(model, values):
-    """Give a model's variables the values that `values_of` returned."""
-    for variable, value in zip(_variables(model), values, strict=True):
-        variable.assign(value)
-
-
-def _variables(model):
-    optimizer = getattr(model, "optimizer", None)  # None before it is compiled
-    trained = optimizer.variables if optimizer is not None and optimizer.built else []
-    return [*model.variables, *trained]
-
-
-def _custom_objects(model):
+def custom_objects_in(things):
+    """Return the user's own classes and functions, by the names that Keras gives."""
     found = {}
-    for thing in _things_in(model):
+    for thing in things:
         if not (inspect.isfunction(thing) or inspect.isclass(thing)):
             thing = type(thing)
         if not (thing.__module__ or "").startswith(_KNOWN_TO_KERAS):
@@ -187,29 +156,44 @@ _KNOWN_TO_KERAS = ("keras.", "builtins", "tensorflow.")
 
 def _things_in(model):
     """Yield layers, metrics, optimizer, loss, and the functions and parts they hold."""
-    parts = [*model._flatten_layers(), *model.metrics]
+    yield from things_in_layers(model)
+    parts = list(model.metrics)
     if model.compiled:
-        parts += [model.optimizer, model.loss]
+        parts += [model.optimizer, *keras.tree.flatten(model.loss)]
         # Before they are built, Keras' container of metrics holds none.
         given = model._compile_config.config if model._compile_config else {}
         for name in ("metrics", "weighted_metrics"):
-            parts += given.get(name) or []
+            parts += keras.tree.flatten(given.get(name))
     for part in parts:
         yield part
-        yield from _held_by(part)
+        yield from held_by(part)
 
 
-def _held_by(part):
-    """Yield activations, initializers, regularizers and functions that a part holds."""
-    keras_parts = (
-        keras.initializers.Initializer,
-        keras.regularizers.Regularizer,
-        keras.constraints.Constraint,
-        keras.optimizers.schedules.LearningRateSchedule,
-    )
+def things_in_layers(layer):
+    """Yield a layer, the layers in it, and the functions and parts they hold."""
+    for part in layer._flatten_layers():
+        yield part
+        yield from held_by(part)
+
+
+_PARTS = (
+    keras.initializers.Initializer,
+    keras.regularizers.Regularizer,
+    keras.constraints.Constraint,
+    keras.optimizers.schedules.LearningRateSchedule,
+    keras.optimizers.Optimizer,
+    keras.losses.Loss,
+)
+
+
+def held_by(part):
+    """Yield the functions and parts, such as initializers, that a part holds."""
     for name, value in getattr(part, "__dict__", {}).items():
         # Keras wraps a layer's own methods, and keeps the wrappers in the instance.
         if hasattr(type(part), name):
             continue
-        if inspect.isfunction(value) or isinstance(value, keras_parts):
+        if isinstance(value, _PARTS):
+            yield value
+            yield from held_by(value)
+        elif inspect.isfunction(value):
             yield value

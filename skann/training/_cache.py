@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from skann._serialisation import no_warning_of_lambdas
+from skann._serialisation import things_in_layers, tolerant_of_lambdas
 
 # tensorflow frees no traced function, so a smaller cache would save no memory: the
 # bound is there for processes that go through very many architectures.
@@ -175,7 +175,7 @@ def _parts(model):
 
 def _layer(layer):
     try:
-        with no_warning_of_lambdas():
+        with tolerant_of_lambdas(things_in_layers(layer)):
             config = dict(layer.get_config())
     except NotImplementedError:
         config = {"is": _like_nothing_else()}

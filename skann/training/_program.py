@@ -129,7 +129,8 @@ class Program:
                 self._step = self._traced_step(values, batch)
         except Exception as error:
             raise NotCompilable(_one_line(error)) from error
-        if self._step.captured_inputs:
+        # What else was captured are constants, the mean that a layer holds, say.
+        if any(tensor.dtype == tf.resource for tensor in self._step.captured_inputs):
             raise NotCompilable("the model uses variables that are not its own")
         # Logs that are a step's own, and not what the metrics have gathered.
         self._carry = set(self._step.structured_outputs) != set(
