@@ -2,9 +2,11 @@
 
 from skann import _tensorflow
 
+_tensorflow.check_backend()
 with _tensorflow.one_collection():
     with _tensorflow.quiet_import():
         import tensorflow  # noqa: F401
+    _tensorflow.set_up_xla()
 
     from skann._classifier import MLPKerasClassifier
     from skann._regressor import MLPKerasRegressor

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from skann import _serialisation
+from skann import _serialisation, _tensorflow
 from skann._arguments import (
     COMPILE_PARAMETERS,
     NETWORK_PARAMETERS,
@@ -102,6 +102,7 @@ def build_model(params, defaults, problem, seed):
     ValueError, TypeError
         For a parameter that is unknown, or that would have no effect.
     """
+    _tensorflow.start()
     build_fn = params["model"]
     make = _maker(build_fn, params, defaults, problem, seed)
 

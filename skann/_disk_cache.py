@@ -1,10 +1,10 @@
-"""Compiled programs kept on disk between processes, by tensorflow's own cache.
+"""Compiled programs kept on disk between processes.
 
-tensorflow reads and writes the entries; what it lacks is done here. It fails on a
-damaged entry, so each is kept with a checksum and dropped where it does not fit. It
-would keep entries for ever, so the oldest go. And it knows nothing of processors that
-share a home directory, nor of versions, so each such combination has a directory of
-its own.
+tensorflow has a cache of XLA's programs: files in a directory, of which it reads and
+runs whatever lies there, fails on what is damaged, and fails where it cannot write. So
+it is given a directory in the memory of this process, ``ram://``. Before a program is
+compiled, what the disk has of it is checked and put there; afterwards what is new is
+written to the disk. Whatever is wrong with the disk, a program is compiled as ever.
 
 ``SKANN_CACHE_DIR`` in the environment places the directory; "off" turns it off.
 """
@@ -12,49 +12,74 @@ its own.
 import hashlib
 import os
 import platform
-import shutil
-import stat
+import re
+import threading
 import time
-import zlib
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import tensorflow as tf
+
+# Nothing public has tensorflow read its settings for XLA.
+from tensorflow.python import pywrap_tfe
+
+from skann import _private_files as files
+from skann import _process
 
 # Of all versions and processors together. An entry takes some 0.3 MB.
 MOST_BYTES = 256 * 2**20
 
-_ENTRY, _CHECKSUM = ".pb", ".crc32"
+_MEMORY = "ram://skann"
 _SETTING = "--tf_xla_persistent_cache_directory="
+_OURS = f"{_SETTING}{_MEMORY} --tf_xla_persistent_cache_prefix=skann"
 
 # What XLA's settings do not change in a program: what is written down of it.
 _HARMLESS = "--xla_dump_"
 
-# How long after its last change a file that is no entry may still be being written.
+# Names of skann's own: nothing else is ever read, written or removed.
+_KIND = re.compile(r"skann-[0-9a-f]{20}")
+_ENTRY = re.compile(r"(?P<program>\w+)\.(?P<key>skann__\w+)\.pb")
+_UNFINISHED = re.compile(rf"{_ENTRY.pattern}\.[0-9a-f]+\.tmp")
+
+# How long after its last change an unfinished file may still be being written.
 _UNFINISHED_S = 3600
 
-# Where tensorflow was told to keep entries, if it was.
+_TAG = "CACHEDIR.TAG"
+_MARK = """Signature: 8a477f597d28d172789f06886806bc55
+# Compiled programs of skann, for one kind of machine: {}
+# This directory can be deleted at any time. See https://bford.info/cachedir/
+"""
+
+# Where the programs of this machine lie, or None.
 _directory = None
+
+# The programs that are being compiled; what tensorflow has of others is not needed.
+_compiling = set()
+_HARVEST = threading.Lock()
 
 
 def turn_on():
-    """Tell tensorflow, before its first operation, where to keep compiled programs.
+    """Tell tensorflow to keep compiled programs, in memory, and note where disk is.
 
-    Nothing is done, and nothing is cached, where that is turned off, where the user
-    has given tensorflow a cache already, and where no private directory can be had.
+    Nothing is done, and nothing is cached, where that is turned off, and where the
+    user has given tensorflow settings in a file or a cache already.
     """
     global _directory
-    flags = os.environ.get("TF_XLA_FLAGS", "")
-    if _SETTING in flags:
-        mine = flags.partition(_SETTING)[2].split()[0]
-        _directory = Path(mine) if Path(mine).parent == _root() else None
-    else:
-        _directory = _private_directory(_root())
-        if _directory is not None:
-            ours = f"{_SETTING}{_directory} --tf_xla_persistent_cache_prefix=skann"
-            # Child processes inherit it, and share the directory.
-            os.environ["TF_XLA_FLAGS"] = f"{flags} {ours}".strip()
-    if _directory is not None:
-        _ignoring_errors(_drop_damaged, _directory)
-        _ignoring_errors(_drop_oldest, _directory.parent)
+    root, flags = _root(), os.environ.get("TF_XLA_FLAGS", "")
+    _directory = None
+    if root is None or _SETTING in flags or not files.ARE_CHECKED:
+        return
+    if flags.strip()[:1] not in ("", "-"):  # Anything else names a file of flags.
+        return
+    try:
+        _directory = root / _kind_of_machine()
+    # Of what is not installed under its own name, as tensorflow in some distributions,
+    # no version can be told.
+    except PackageNotFoundError:
+        return
+    with _process.environment(TF_XLA_FLAGS=f"{flags} {_OURS}".strip()):
+        pywrap_tfe.TF_GetXlaConstantFoldingDisabled()
 
 
 def _root():
@@ -64,37 +89,14 @@ def _root():
         return None
     if not place:
         place = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "skann")
-    place = Path(os.path.expanduser(place))
+    place = os.path.expanduser(place)
     # Where there is no home directory, nothing is expanded.
-    return None if place.parts[0] == "~" else place.absolute()
-
-
-def _private_directory(root):
-    """Make the directory of this machine and these versions, private, or None."""
-    if root is None or len(str(root).split()) != 1:  # tensorflow splits its flags.
+    if place.startswith("~"):
         return None
     try:
-        directory = root / _kind_of_machine()
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.mkdir(mode=0o700, exist_ok=True)
-        _make_private(directory)
-        probe = directory / f"probe.{os.getpid()}"
-        probe.write_bytes(b"1")
-        probe.unlink()
-    # Of what is not installed under its own name, as tensorflow in some distributions,
-    # no version can be told.
-    except (OSError, PackageNotFoundError):
+        return Path(os.path.abspath(place))
+    except OSError:  # There is no working directory any more.
         return None
-    return directory
-
-
-def _make_private(path):
-    """Keep others out: what lies here is run as machine code."""
-    status = path.stat()
-    if hasattr(os, "getuid") and status.st_uid != os.getuid():
-        raise PermissionError(f"{path} belongs to another user")
-    if stat.S_IMODE(status.st_mode) != 0o700:
-        path.chmod(0o700)
 
 
 def _kind_of_machine():
@@ -103,7 +105,8 @@ def _kind_of_machine():
     flags = os.environ.get("XLA_FLAGS", "").split()
     parts += sorted(flag for flag in flags if not flag.startswith(_HARMLESS))
     parts += [f"{name} {version(name)}" for name in ("tensorflow", "keras", "skann")]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return f"skann-{digest[:20]}"
 
 
 def _processor():
@@ -115,74 +118,187 @@ def _processor():
     return "\n".join(told.get(k, "") for k in ("model name", "flags", "Features"))
 
 
-def keep_new_entries():
-    """Give checksums to the entries that this process has just had written."""
-    if _directory is not None:
-        _ignoring_errors(_add_checksums, _directory)
-        _ignoring_errors(_drop_oldest, _directory.parent)
+@contextmanager
+def compiling(program):
+    """Have tensorflow find what the disk has of a program, and keep what is new.
 
-
-def discard():
-    """Drop every entry for this machine; return whether there may have been any.
-
-    For when tensorflow fails to compile: it does so for an entry that it cannot read,
-    and for one that it cannot write.
+    Parameters
+    ----------
+    program : str
+        Name of the traced function: the same in every process, and of no other one.
     """
     if _directory is None:
-        return False
-    shutil.rmtree(_directory, ignore_errors=True)
-    _private_directory(_directory.parent)
-    return True
+        yield
+        return
+    with _HARVEST:
+        _compiling.add(program)
+    try:
+        known = _load(program)
+        yield
+        _ignoring_errors(_store, program, known)
+    finally:
+        with _HARVEST:
+            _compiling.discard(program)
+            _forget_others()
+
+
+def drop(program):
+    """Drop a program's entries; return whether there were any.
+
+    For when tensorflow fails to compile: it does so for an entry that it cannot read.
+    """
+    names = _in_memory(program)
+    for name in names:
+        tf.io.gfile.remove(f"{_MEMORY}/{name}")
+    if names:
+        _ignoring_errors(_remove_entries, program)
+    return bool(names)
 
 
 def _ignoring_errors(work, *arguments):
-    """Do what needs not succeed: other processes use the directory, too."""
+    """Do what needs not succeed: disks are full, and others use the directory, too."""
     try:
-        work(*arguments)
-    except OSError:
+        return work(*arguments)
+    except (OSError, tf.errors.OpError):
+        return None
+
+
+# -- in memory ------------------------------------------------------------------------
+
+
+def _load(program):
+    """Put a program's entries into memory and return their names there."""
+    return _ignoring_errors(_load_entries, program) or set()
+
+
+def _load_entries(program):
+    loaded = set()
+    with _opened() as directory:
+        for name in os.listdir(directory):
+            entry = _ENTRY.fullmatch(name)
+            if entry is None or entry["program"] != program:
+                continue
+            content = _checked(files.read(name, directory))
+            if content is None:
+                files.remove(name, directory)
+                continue
+            key = f"{entry['key']}.pb"
+            _write_memory(key, content)
+            loaded.add(key)
+    return loaded
+
+
+def _write_memory(key, content):
+    with tf.io.gfile.GFile(f"{_MEMORY}/{key}", "wb") as file:
+        file.write(content)
+
+
+def _read_memory(key):
+    with tf.io.gfile.GFile(f"{_MEMORY}/{key}", "rb") as file:
+        return file.read()
+
+
+def _in_memory(program):
+    """Return the names in memory of a program's entries, which name it."""
+    mark = program.encode()
+    return [name for name in _all_in_memory() if mark in _read_memory(name)]
+
+
+def _all_in_memory():
+    names = _ignoring_errors(tf.io.gfile.listdir, _MEMORY) or []
+    return [name for name in names if name.endswith(".pb")]
+
+
+def _forget_others():
+    """Free the memory of entries that no program being compiled needs."""
+    marks = [program.encode() for program in _compiling]
+    for name in _all_in_memory():
+        content = _ignoring_errors(_read_memory, name) or b""
+        if not any(mark in content for mark in marks):
+            _ignoring_errors(tf.io.gfile.remove, f"{_MEMORY}/{name}")
+
+
+# -- on disk --------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(make=False):
+    """Open the directory of this machine's programs, if it is skann's and private."""
+    with (
+        files.directory(_directory.parent, make=make) as root,
+        files.directory(_directory.name, root, make=make) as directory,
+    ):
+        mark = _MARK.format(_directory.name).encode()
+        if make and _is_new(os.listdir(directory)):
+            files.write(_TAG, mark, directory)
+        if files.read(_TAG, directory) != mark:
+            raise PermissionError(f"{_directory} is no cache of skann's")
+        yield directory
+
+
+def _is_new(names):
+    # Another process may be writing the tag.
+    return _TAG not in names and all(name.startswith(_TAG) for name in names)
+
+
+def _store(program, known):
+    """Write a program's new entries, and keep to the bound."""
+    new = [name for name in _in_memory(program) if name not in known]
+    if not new:
         return
+    with _opened(make=True) as directory:
+        for name in new:
+            content = _read_memory(name)
+            entry = f"{program}.{name}"
+            files.write(entry, _digest(content) + content, directory)
+    _drop_oldest(_directory.parent)
 
 
-def _add_checksums(directory):
-    # tensorflow makes a directory that was deleted anew, for everybody to read.
-    _make_private(directory)
-    for entry in directory.glob("*" + _ENTRY):
-        checksum = entry.with_suffix(_CHECKSUM)
-        if not checksum.exists():
-            unfinished = checksum.with_suffix(f".{os.getpid()}")
-            unfinished.write_text(_crc(entry))
-            unfinished.replace(checksum)
+def _digest(content):
+    return hashlib.sha256(content).digest()
 
 
-def _drop_damaged(directory):
-    """Drop entries without their checksum, and what was left half-written."""
-    for path in directory.iterdir():
-        if path.suffix == _ENTRY:
-            checksum = path.with_suffix(_CHECKSUM)
-            if not checksum.is_file() or checksum.read_bytes() != _crc(path).encode():
-                _drop(path)
-        elif path.suffix == _CHECKSUM:
-            if not path.with_suffix(_ENTRY).exists():
-                path.unlink(missing_ok=True)
-        elif time.time() - path.stat().st_mtime > _UNFINISHED_S:
-            path.unlink(missing_ok=True)
+def _checked(file):
+    """Return an entry's content, or None where it does not fit its checksum."""
+    n = len(_digest(b""))
+    return file[n:] if _digest(file[n:]) == file[:n] else None
+
+
+def _remove_entries(program):
+    with _opened() as directory:
+        for name in os.listdir(directory):
+            entry = _ENTRY.fullmatch(name)
+            if entry is not None and entry["program"] == program:
+                files.remove(name, directory)
 
 
 def _drop_oldest(root):
     """Keep to the bound, whatever version or processor the entries are for."""
-    entries = [(p.stat(), p) for p in root.glob(f"*/*{_ENTRY}")]
-    excess = sum(status.st_size for status, _ in entries) - MOST_BYTES
-    for status, path in sorted(entries, key=lambda entry: entry[0].st_mtime):
-        if excess <= 0:
-            return
-        _drop(path)
-        excess -= status.st_size
+    with files.directory(root) as opened:
+        found = []
+        for kind in filter(_KIND.fullmatch, os.listdir(opened)):
+            found += _ignoring_errors(_entries_of, kind, opened) or []
+        excess = sum(size for _, size, _, _ in found) - MOST_BYTES
+        for _, size, kind, name in sorted(found):
+            if excess <= 0:
+                return
+            with files.directory(kind, opened) as directory:
+                files.remove(name, directory)
+            excess -= size
 
 
-def _drop(entry):
-    entry.unlink(missing_ok=True)
-    entry.with_suffix(_CHECKSUM).unlink(missing_ok=True)
-
-
-def _crc(path):
-    return f"{zlib.crc32(path.read_bytes()):08x}"
+def _entries_of(kind, root):
+    """Return (time, size, kind, name) of a directory's entries; drop the unfinished."""
+    found = []
+    with files.directory(kind, root) as directory:
+        if files.read(_TAG, directory) != _MARK.format(kind).encode():
+            return found
+        for name in os.listdir(directory):
+            if not (_ENTRY.fullmatch(name) or _UNFINISHED.fullmatch(name)):
+                continue
+            status = files.status(name, directory)
+            if _ENTRY.fullmatch(name):
+                found.append((status.st_mtime, status.st_size, kind, name))
+            elif time.time() - status.st_mtime > _UNFINISHED_S:
+                files.remove(name, directory)
+    return found

@@ -11,6 +11,7 @@ import functools
 
 import keras
 
+from skann import _tensorflow
 from skann._serialisation import custom_objects_in, freeze, held_by, thaw
 
 
@@ -130,6 +131,7 @@ _WAYS = {
 
 def from_config(cls, config, custom_objects):
     """Return a metric or optimizer made of its configuration."""
+    _tensorflow.start()  # Their variables are made.
     with keras.saving.CustomObjectScope(custom_objects):
         return cls.from_config(config)
 

@@ -11,6 +11,7 @@ import keras
 # Keras' serialisation has no public way to leave the source of a lambda alone.
 from keras.src.saving import serialization_lib
 
+from skann import _tensorflow
 from skann._randomness import fresh_names, seeded_globals
 from skann._state import restore, state_of, take_trainable
 
@@ -98,6 +99,7 @@ def deserialise(config, custom_objects, losses):
     # The configuration comes from a pickle, or from a model in memory: it is as
     # trusted as the code that runs this.
     # The initial values are replaced, and need a seed.
+    _tensorflow.start()
     with seeded_globals(0, tensorflow=False), fresh_names():
         model = keras.saving.deserialize_keras_object(
             config, custom_objects=custom_objects, safe_mode=False

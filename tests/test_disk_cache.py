@@ -1,15 +1,22 @@
 """The disk cache: shared between processes, private, bounded, and never in the way."""
 
+import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
-from skann import _disk_cache
+from skann import MLPKerasRegressor, _disk_cache, _private_files
+from skann.training import _program
+from skann.training._cache import PROGRAMS
 
 FIT = """
 import hashlib, sys
@@ -27,12 +34,12 @@ for width in map(int, sys.argv[1:]):
 """
 
 
-def fits(place, *widths, check=True):
+def fits(place, *widths, cwd=None, **environment):
     """Fit networks of these widths in a fresh process; return what they predict."""
-    env = {k: v for k, v in os.environ.items() if k != "TF_XLA_FLAGS"}
     run = subprocess.run(
         [sys.executable, "-c", FIT, *map(str, widths)],
-        env={**env, "SKANN_CACHE_DIR": str(place)},
+        env={**os.environ, "SKANN_CACHE_DIR": str(place), **environment},
+        cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
@@ -74,11 +81,7 @@ def test_the_cache_is_private(filled):
     place, _ = filled
     (directory,) = place.iterdir()
     assert mode(place) == mode(directory) == 0o700
-    directory.chmod(0o777)
-    # That of a directory which was there before is its owner's affair.
-    place.chmod(0o755)
-    fits(place, 20)
-    assert (mode(place), mode(directory)) == (0o755, 0o700)
+    assert {mode(path) for path in entries(place)} == {0o600}
 
 
 def truncate(path):
@@ -119,10 +122,9 @@ for path in cache._directory.glob("*.pb"):
 
 def test_entries_damaged_while_a_process_runs(filled):
     place, expected = filled
-    env = {k: v for k, v in os.environ.items() if k != "TF_XLA_FLAGS"}
     run = subprocess.run(
         [sys.executable, "-c", "import skann" + DAMAGE_WHILE_RUNNING + FIT, "20"],
-        env={**env, "SKANN_CACHE_DIR": str(place)},
+        env={**os.environ, "SKANN_CACHE_DIR": str(place)},
         capture_output=True,
         text=True,
         check=True,
@@ -130,25 +132,27 @@ def test_entries_damaged_while_a_process_runs(filled):
     assert run.stdout.splitlines() == expected
 
 
-@pytest.mark.parametrize("place", ["a file", "below a file", "with a blank"])
-def test_a_place_that_cannot_be_used_is_not_used(tmp_path, filled, place):
+def test_a_place_that_cannot_be_used_is_not_used(tmp_path, filled):
     (tmp_path / "file").touch()
-    path = {
-        "a file": tmp_path / "file",
-        "below a file": tmp_path / "file" / "cache",
-        "with a blank": tmp_path / "my cache",
-    }[place]
-    assert fits(path, 20) == filled[1]
-    assert not path.is_dir()
+    # A file of flags, which tensorflow takes in the place of flags, is the user's.
+    (tmp_path / "flags").write_text("--tf_xla_min_cluster_size=5")
+    flags = {"TF_XLA_FLAGS": str(tmp_path / "flags")}
+    assert fits(tmp_path / "file" / "cache", 20, **flags) == filled[1]
+    assert sorted(os.listdir(tmp_path)) == ["file", "flags"]
+
+
+def test_a_place_may_be_relative_and_have_blanks(tmp_path, filled):
+    (tmp_path / "my cache").mkdir(0o755)
+    assert fits(".", 20, cwd=tmp_path / "my cache") == filled[1]
+    assert len(entries(tmp_path / "my cache")) == 2
 
 
 def test_two_processes_at_a_time(tmp_path):
     place = tmp_path / "cache"
-    env = {k: v for k, v in os.environ.items() if k != "TF_XLA_FLAGS"}
     runs = [
         subprocess.Popen(
             [sys.executable, "-c", FIT, "22"],
-            env={**env, "SKANN_CACHE_DIR": str(place)},
+            env={**os.environ, "SKANN_CACHE_DIR": str(place)},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -158,19 +162,6 @@ def test_two_processes_at_a_time(tmp_path):
     assert [run.returncode for run in runs] == [0, 0]
     assert outputs[0] == outputs[1]
     assert len(outputs[0]) > 64
-
-
-def test_the_oldest_entries_go_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(_disk_cache, "MOST_BYTES", 250)
-    for age, name in enumerate(["new/c", "new/b", "old/a"]):
-        path = tmp_path / f"{name}.pb"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"x" * 100)
-        path.with_suffix(".crc32").write_text("x")
-        os.utime(path, (1000 - age, 1000 - age))
-    _disk_cache._drop_oldest(tmp_path)
-    left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*"))
-    assert left == ["new/b.crc32", "new/b.pb", "new/c.crc32", "new/c.pb"]
 
 
 def test_each_processor_version_and_setting_has_its_own(monkeypatch):
@@ -199,16 +190,36 @@ def test_each_processor_version_and_setting_has_its_own(monkeypatch):
         ({"HOME": "/h"}, "/h/.cache/skann"),
         ({"HOME": "/h", "XDG_CACHE_HOME": "/x"}, "/x/skann"),
         ({"HOME": "/h", "SKANN_CACHE_DIR": "~/programs"}, "/h/programs"),
-        ({"HOME": "/h", "SKANN_CACHE_DIR": "off"}, None),
+        ({"HOME": "/h", "SKANN_CACHE_DIR": ""}, "/h/.cache/skann"),
+        ({"SKANN_CACHE_DIR": "."}, "."),
+        ({"SKANN_CACHE_DIR": "my programs/.."}, "."),
+        ({"SKANN_CACHE_DIR": "~nobody-of-this-name/x"}, None),
+        ({"SKANN_CACHE_DIR": "off"}, None),
     ],
-    ids=["home", "XDG", "given", "off"],
 )
 def test_where_it_lies(monkeypatch, environment, root):
     for name in ("SKANN_CACHE_DIR", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert _disk_cache._root() == (root and Path(root))
+    assert _disk_cache._root() == (root and Path(root).absolute())
+
+
+def test_there_may_be_no_working_directory(monkeypatch):
+    def fail():
+        raise FileNotFoundError(errno.ENOENT, "gone")
+
+    monkeypatch.setenv("SKANN_CACHE_DIR", ".")
+    monkeypatch.setattr(os, "getcwd", fail)
+    assert _disk_cache._root() is None
+
+
+def turned_on(monkeypatch, place):
+    """Turn the cache on in this process, and return where it lies."""
+    monkeypatch.setenv("SKANN_CACHE_DIR", str(place))
+    monkeypatch.setattr(_disk_cache, "_directory", None)
+    _disk_cache.turn_on()
+    return _disk_cache._directory
 
 
 def test_nothing_is_cached_for_a_version_that_is_not_known(monkeypatch, tmp_path):
@@ -216,15 +227,269 @@ def test_nothing_is_cached_for_a_version_that_is_not_known(monkeypatch, tmp_path
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(_disk_cache, "version", unknown)
-    assert _disk_cache._private_directory(tmp_path / "cache") is None
-    assert not (tmp_path / "cache").exists()
+    assert turned_on(monkeypatch, tmp_path / "cache") is None
 
 
-def test_a_cache_that_the_user_gave_tensorflow_is_left_alone(monkeypatch, tmp_path):
-    monkeypatch.setenv("TF_XLA_FLAGS", f"{_disk_cache._SETTING}{tmp_path}/own")
-    monkeypatch.setenv("SKANN_CACHE_DIR", str(tmp_path / "skann"))
-    monkeypatch.setattr(_disk_cache, "_directory", None)
-    _disk_cache.turn_on()
-    assert os.environ["TF_XLA_FLAGS"] == f"{_disk_cache._SETTING}{tmp_path}/own"
+@pytest.mark.parametrize(
+    "flags",
+    [
+        f"{_disk_cache._SETTING}/somewhere",
+        _disk_cache._SETTING,
+        f"--tf_xla_min_cluster_size=5 {_disk_cache._SETTING}",
+        "/a/file/of/flags",
+        " flags",
+    ],
+)
+def test_settings_of_the_users_for_tensorflow_are_left_alone(
+    monkeypatch, tmp_path, flags
+):
+    monkeypatch.setenv("TF_XLA_FLAGS", flags)
+    assert turned_on(monkeypatch, tmp_path / "skann") is None
+    assert os.environ["TF_XLA_FLAGS"] == flags
+    assert compiled() is not None
     assert not (tmp_path / "skann").exists()
-    assert not _disk_cache.discard()
+
+
+@pytest.mark.parametrize("flags", [None, "", "--tf_xla_min_cluster_size=5"])
+def test_child_processes_inherit_no_setting(monkeypatch, tmp_path, flags):
+    monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
+    if flags is not None:
+        monkeypatch.setenv("TF_XLA_FLAGS", flags)
+    assert turned_on(monkeypatch, tmp_path) is not None
+    assert os.environ.get("TF_XLA_FLAGS") == flags
+
+
+# -- in this process ------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """Where this process keeps its programs; nothing is there yet."""
+    monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
+    return turned_on(monkeypatch, tmp_path / "cache")
+
+
+def compiled():
+    """Compile a new program as the engine does, and return its name."""
+
+    def steps(x):
+        return x * 2 + 1
+
+    function = tf.function(steps, jit_compile=True, autograph=False)
+    function = function.get_concrete_function(tf.TensorSpec((3,)))
+    name = function.name.decode()
+    with _disk_cache.compiling(name):
+        assert function(tf.ones(3)).numpy().tolist() == [3, 3, 3]
+    return name
+
+
+def programs(directory):
+    return {name.partition(".")[0] for name in os.listdir(directory)}
+
+
+def test_what_is_compiled_is_kept_and_read(cache):
+    name = compiled()
+    tag = (cache / "CACHEDIR.TAG").read_text()
+    assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+    assert programs(cache) == {name, "CACHEDIR"}
+    assert len(_disk_cache._load(name)) == 1
+    assert not _disk_cache._load("another")
+    # What tensorflow has in memory is forgotten when others are compiled.
+    compiled()
+    assert not _disk_cache._all_in_memory()
+
+
+def test_only_the_entry_that_fails_is_dropped(cache):
+    good, bad = compiled(), compiled()
+    assert not _disk_cache.drop(bad)  # tensorflow was not given it.
+    assert programs(cache) == {good, bad, "CACHEDIR"}
+    with _disk_cache.compiling(bad):
+        assert _disk_cache.drop(bad)
+    assert programs(cache) == {good, "CACHEDIR"}
+
+
+def lacking(input_shape):
+    """Build a network with an operation that XLA lacks."""
+
+    class Lacks(keras.layers.Layer):
+        def call(self, x):
+            return tf.ensure_shape(tf.py_function(lambda z: z, [x], x.dtype), x.shape)
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    parts = [keras.Input(input_shape), Lacks(), keras.layers.Dense(1)]
+    return keras.Sequential(parts)
+
+
+def test_an_operation_that_xla_lacks_costs_no_entry(cache, monkeypatch):
+    name = compiled()
+    monkeypatch.setattr(_program, "STEPS_WORTH_COMPILING", 0)
+    X = np.random.default_rng(0).normal(size=(64, 2))
+    model = MLPKerasRegressor(lacking, epochs=1).fit(X, X[:, 0])
+    assert model.engine_ == "keras"
+    assert programs(cache) == {name, "CACHEDIR"}
+
+
+def test_files_of_others_stay(cache, monkeypatch):
+    theirs = ["mymodel/saved_model.pb", "mymodel/skann__1__2__XLA.pb", "notes.pb"]
+    theirs += [f"{cache.name}/notes.pb", f"{cache.name}/probe.1"]
+    theirs += [f"skann-{'0' * 20}/steps.skann__1__2__XLA.pb"]
+    compiled()
+    for name in theirs:
+        path = cache.parent / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * 1000)
+        os.utime(path, (0, 0))
+    monkeypatch.setattr(_disk_cache, "MOST_BYTES", 0)
+    name = compiled()
+    _disk_cache.drop(name)
+    assert not list(cache.glob("*XLA_CPU_JIT.pb"))  # Of its own, all went.
+    left = sorted(str(p.relative_to(cache.parent)) for p in cache.parent.rglob("*.*"))
+    assert left == sorted([*theirs, f"{cache.name}/CACHEDIR.TAG"])
+
+
+def test_the_oldest_entries_go_first(cache, monkeypatch):
+    names = [compiled() for _ in range(3)]
+    for age, name in enumerate(names):
+        (path,) = cache.glob(f"{name}.*")
+        os.utime(path, (1000 - age, 1000 - age))
+    monkeypatch.setattr(_disk_cache, "MOST_BYTES", 3.5 * path.stat().st_size)
+    left = [*names[:2], compiled()]
+    assert programs(cache) == {*left, "CACHEDIR"}
+
+
+def test_what_a_killed_process_left_goes_some_day(cache):
+    name = compiled()
+    (path,) = cache.glob(f"{name}.*")
+    old, new = Path(f"{path}.0a.tmp"), Path(f"{path}.0b.tmp")
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    compiled()
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def open_to_all(cache, elsewhere):
+    cache.parent.chmod(0o777)
+
+
+def open_to_the_group(cache, elsewhere):
+    cache.parent.chmod(0o770)
+
+
+def a_link(cache, elsewhere):
+    shutil.move(cache.parent, elsewhere)
+    cache.parent.symlink_to(elsewhere)
+
+
+def inside_open_to_all(cache, elsewhere):
+    cache.chmod(0o777)
+
+
+def inside_a_link(cache, elsewhere):
+    shutil.move(cache, elsewhere)
+    cache.symlink_to(elsewhere)
+
+
+def inside_of_another_kind(cache, elsewhere):
+    text = (cache / "CACHEDIR.TAG").read_text()
+    (cache / "CACHEDIR.TAG").write_text(text.replace(cache.name, "skann-another"))
+
+
+def inside_without_a_tag(cache, elsewhere):
+    (cache / "CACHEDIR.TAG").unlink()
+
+
+def entry_a_link(cache, elsewhere):
+    (path,) = cache.glob("*.pb")
+    shutil.move(path, elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def entry_open_to_all(cache, elsewhere):
+    (path,) = cache.glob("*.pb")
+    path.chmod(0o666)
+
+
+def entry_a_pipe(cache, elsewhere):
+    (path,) = cache.glob("*.pb")
+    path.unlink()
+    os.mkfifo(path)
+
+
+DIRECTORIES = [open_to_all, open_to_the_group, a_link, inside_open_to_all]
+DIRECTORIES += [inside_a_link, inside_of_another_kind, inside_without_a_tag]
+ENTRIES = [entry_a_link, entry_open_to_all, entry_a_pipe]
+
+
+def snapshot(root):
+    """Return the modes and contents of all there is."""
+    paths = [root, *sorted(root.rglob("*"))]
+    return [
+        (path, path.lstat().st_mode, path.is_file() and path.read_bytes())
+        for path in paths
+    ]
+
+
+@pytest.mark.parametrize("change", DIRECTORIES + ENTRIES)
+def test_what_others_can_change_is_not_used(cache, tmp_path, change):
+    name = compiled()
+    change(cache, tmp_path / "elsewhere")
+    before = snapshot(tmp_path)
+    assert not _disk_cache._load(name)
+    if change in DIRECTORIES:
+        compiled()
+    _disk_cache.drop(name)
+    assert snapshot(tmp_path) == before
+
+
+def test_what_belongs_to_another_user_is_not_used(cache, monkeypatch, tmp_path):
+    name, me = compiled(), os.geteuid()
+    before = snapshot(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+    assert not _disk_cache._load(name)
+    compiled()
+    assert snapshot(tmp_path) == before
+
+
+def test_what_is_put_in_its_place_while_it_is_read_is_not_seen(cache, monkeypatch):
+    name, read = compiled(), _private_files.read
+
+    def swapped(*arguments):
+        if cache.exists():
+            cache.rename(cache.with_name("was"))
+            cache.with_name("another").mkdir()
+        return read(*arguments)
+
+    monkeypatch.setattr(_private_files, "read", swapped)
+    assert len(_disk_cache._load(name)) == 1
+    assert not _disk_cache._load(name)
+
+
+def full(cache, monkeypatch):
+    def fail(*arguments, **directories):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+
+
+def vanished(cache, monkeypatch):
+    shutil.rmtree(cache.parent)
+    cache.parent.touch()  # Nor can it be made anew.
+
+
+@pytest.mark.parametrize("trouble", [full, vanished])
+def test_programs_are_compiled_all_the_same(cache, monkeypatch, trouble):
+    compiled()
+    monkeypatch.setattr(_program, "STEPS_WORTH_COMPILING", 0)
+    X = np.random.default_rng(0).normal(size=(64, 2))
+    how = {"epochs": 2, "dropout": 0.1, "random_state": 0}
+    well = MLPKerasRegressor(**how).fit(X, X[:, 0])
+    PROGRAMS.clear()
+    trouble(cache, monkeypatch)
+    before = set(cache.parent.rglob("*"))
+    ill = MLPKerasRegressor(**how, verbose=1).fit(X, X[:, 0])
+    assert well.engine_ == ill.engine_ == "compiled"
+    assert np.array_equal(well.predict(X), ill.predict(X))
+    assert set(cache.parent.rglob("*")) == before

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tensorflow.python.eager import context as tf_context
 from workers import TELLS_THREADS
 
-from skann import _tensorflow
+from skann import _disk_cache, _tensorflow
 
 TESTS = Path(__file__).parent
 
@@ -133,22 +134,29 @@ def test_the_loop_of_a_small_network_is_one_function(searches):
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "told"),
     [
         (None, _tensorflow._SMALL_LOOPS),
         ("--xla_dump_to=/d", f"--xla_dump_to=/d {_tensorflow._SMALL_LOOPS}"),
-        # The user's own, and what a parent process has made of them.
+        # The user's own.
         (_tensorflow._EXTRA_OPTIONS + "a=1", _tensorflow._EXTRA_OPTIONS + "a=1"),
-        (_tensorflow._SMALL_LOOPS, _tensorflow._SMALL_LOOPS),
-        ("/file/of/flags", "/file/of/flags"),
+        ("/file/of/flags", None),
     ],
 )
-def test_flags_of_the_users_stay(before, after, monkeypatch):
+def test_flags_of_the_users_stay(before, told, monkeypatch):
+    seen = []
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     if before is not None:
         monkeypatch.setenv("XLA_FLAGS", before)
-    _tensorflow._make_small_loops_one_function()
-    assert os.environ["XLA_FLAGS"] == after
+    monkeypatch.setattr(
+        _tensorflow,
+        "_have_xla_read_its_flags",
+        lambda: seen.append(os.environ["XLA_FLAGS"]),
+    )
+    monkeypatch.setattr(_disk_cache, "turn_on", lambda: None)
+    _tensorflow.set_up_xla()
+    assert seen == [told] * (told is not None)
+    assert os.environ.get("XLA_FLAGS") == before
 
 
 LIMITED = """
@@ -173,31 +181,41 @@ def test_a_worker_may_have_fewer_threads_than_the_process_that_starts_it():
     assert workers == [[1, 1], [1, 1]]
 
 
+class Starting:
+    """tensorflow's context as it is before it has devices."""
+
+    _initialized = False
+
+    def ensure_initialized(self):
+        names = ("TF_NUM_INTRAOP_THREADS", "TF_FORCE_GPU_ALLOW_GROWTH")
+        self.told = [os.environ.get(name) for name in names]
+        self._initialized = True
+
+
 @pytest.mark.parametrize(
-    ("before", "share", "after"),
+    ("threads", "share", "growth", "told"),
     [
-        (None, None, None),
-        (None, "2", "2"),
-        ("4", "2", "4"),
-        ("inherited", "2", "2"),
-        ("inherited", None, "8"),
+        (None, None, None, [None, "true"]),
+        (None, "2", None, ["2", "true"]),
+        (None, "", None, [None, "true"]),
+        ("4", "2", None, ["4", "true"]),
+        ("4", None, "false", ["4", "false"]),
     ],
 )
-def test_threads_are_the_users_or_else_the_processs_share(
-    before, share, after, monkeypatch
+def test_tensorflow_starts_by_the_users_settings_or_else_in_its_share(
+    threads, share, growth, told, monkeypatch
 ):
-    for name in ("OMP_NUM_THREADS", _tensorflow._THREADS, _tensorflow._OURS):
+    given = {"TF_NUM_INTRAOP_THREADS": threads, "OMP_NUM_THREADS": share}
+    for name, value in {**given, "TF_FORCE_GPU_ALLOW_GROWTH": growth}.items():
         monkeypatch.delenv(name, raising=False)
-    if before == "inherited":
-        monkeypatch.setenv("OMP_NUM_THREADS", "8")
-        _tensorflow._take_share()
-        monkeypatch.delenv("OMP_NUM_THREADS")
-    elif before is not None:
-        monkeypatch.setenv(_tensorflow._THREADS, before)
-    if share is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", share)
-    _tensorflow._take_share()
-    assert os.environ.get(_tensorflow._THREADS) == after
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    context = Starting()
+    monkeypatch.setattr(tf_context, "context", lambda: context)
+    _tensorflow.start()
+    assert context.told == told
+    assert os.environ == before
 
 
 WIDE = """

@@ -142,6 +142,7 @@ class Program:
             with fast_in_xla(dropouts):
                 self._step_of_loop = self._traced_step(values, batch)
         self._loop = loop.get_concrete_function(values, self._data, _COUNT, _FLAG)
+        self._name = self._loop.name.decode()
         # What was traced is all that is needed.
         del self._take_step, self._step_of_loop
 
@@ -205,11 +206,11 @@ class Program:
             copies = [tf.Variable(v, trainable=v.trainable) for v in variables]
             nothing = [np.zeros(p.shape, p.dtype.as_numpy_dtype) for p in self._data]
             try:
-                self._try(copies, nothing)
+                with _disk_cache.compiling(self._name):
+                    self._try(copies, nothing)
             except tf.errors.OpError as error:
                 reason = f"XLA cannot compile it ({_one_line(error)})"
                 raise NotCompilable(reason) from error
-            _disk_cache.keep_new_entries()
             self.is_compiled = True
             self._traced_with = None
 
@@ -218,9 +219,9 @@ class Program:
         try:
             self.loop(handles, data, self._batch_size, True)
         except tf.errors.OpError:
-            # It may have been an entry of the disk cache that could not be read, or
-            # not be written. tensorflow remembers what failed by the function.
-            if not _disk_cache.discard():
+            # It may have been an entry of the disk cache that could not be read.
+            # tensorflow remembers what failed by the function.
+            if not _disk_cache.drop(self._name):
                 raise
             failed = self._loop
             again = tf.function(

@@ -1,0 +1,126 @@
+"""A good guest: what `import skann` and its use leave of the process as it was."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skann import _chatter, _quiet, _tensorflow
+
+DATE = b"I0000 00:00:1795635865.871167   10869 "
+CHATTER = b"".join(
+    [
+        b"WARNING: All log messages before absl::InitializeLog() is called are "
+        b"written to STDERR\n",
+        DATE + b"port.cc:153] oneDNN custom operations are on. You may see slightly\n",
+        DATE + b"cudart_stub.cc:31] Could not find cuda drivers on your machine, GPU "
+        b"will not be used.\n",
+        b"2026-01-01 10:11:12.131415: E external/local_xla/xla/stream_executor/cuda/"
+        b"cuda_dnn.cc:467] Unable to register cuDNN factory: Attempting to register\n",
+    ]
+)
+OTHERS = [
+    b"cuda_ and oneDNN and computation_placer of mine\n",
+    DATE + b"mine.cc:1] oneDNN custom operations are off\n",
+    b"WARNING: All is well\n",
+    b"F0000 00:00:1795635865.871167   1 parse.cc:234] Unknown flag in TF_XLA_FLAGS\n",
+    b"no end of line",
+    b"\rbar 10%\rbar 20%",
+    b"\xff\x00\n\n",
+    b"2026-01-01",
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_only_the_start_up_lines_are_left_out(other, size):
+    text = CHATTER + other
+    if other.endswith(b"\n"):
+        text += CHATTER
+    pieces = [text[i : i + size] for i in range(0, len(text), size)]
+    assert b"".join(_chatter.passed_on(pieces)) == other
+
+
+@pytest.mark.parametrize("other", OTHERS[:1] + OTHERS[2:6])
+def test_what_others_write_is_passed_on_at_once(other):
+    def pieces():
+        yield other
+        seen.append(b"".join(out))
+        yield b"more"
+
+    out, seen = [], []
+    for text in _chatter.passed_on(pieces()):
+        out.append(text)
+    assert seen == [other]
+
+
+def bare(code, **environment):
+    """Run code in a new process that knows `_quiet`, without the rest of skann."""
+    begin = f"import sys; sys.path.insert(0, {str(Path(_quiet.__file__).parent)!r})\n"
+    return subprocess.run(
+        [sys.executable, "-c", begin + code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_an_abort_shows_its_reason():
+    ended = bare("""
+import os
+from _quiet import without_chatter
+with without_chatter():
+    os.write(2, b"I0000 00:00:1795635865.871167 1 port.cc:1] oneDNN custom operations ")
+    os.write(2, b"are on. You may\\nFatal: no AVX")
+    os.abort()
+""")
+    assert ended.returncode < 0
+    assert ended.stderr == b"Fatal: no AVX"
+
+
+def test_standard_error_is_put_back():
+    ended = bare("""
+import os, sys
+from _quiet import without_chatter
+before = os.fstat(2), os.listdir("/proc/self/fd") if os.path.isdir("/proc") else 0
+for executable in (sys.executable, "/usr/bin/program", "", None, "/no/python"):
+    sys.executable = executable
+    with without_chatter():
+        print(executable, file=sys.stderr)
+assert before == (os.fstat(2), os.listdir("/proc/self/fd") if before[1] else 0)
+os.close(2)
+with without_chatter():
+    pass
+""")
+    assert ended.returncode == 0, ended.stderr
+    told = [sys.executable, "/usr/bin/program", "", "None", "/no/python"]
+    assert ended.stderr.decode().splitlines() == told
+
+
+@pytest.mark.parametrize("where", ["environment", "keras.json"])
+def test_another_backend_is_refused_in_one_line(where, tmp_path, monkeypatch):
+    if where == "environment":
+        monkeypatch.setenv("KERAS_BACKEND", "jax")
+    else:
+        monkeypatch.delenv("KERAS_BACKEND", raising=False)
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+        (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    ended = subprocess.run(
+        [sys.executable, "-c", "import skann"], capture_output=True, text=True
+    )
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: skann needs Keras on tensorflow, and Keras is")
+    assert "'jax'" in last
+    assert "KERAS_BACKEND=tensorflow" in last
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"backend": "tensorflow"}'])
+def test_a_configuration_of_keras_is_read_as_keras_does(text, tmp_path, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.delitem(sys.modules, "keras")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "keras.json").write_text(text)
+    _tensorflow.check_backend()
