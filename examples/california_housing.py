@@ -107,10 +107,8 @@ predicted.unlink()
 print(f"\nSaved to {saved.name} and loaded in a fresh process: equal predictions.")
 
 # 6. The loss curves: while that of the validation set falls, the network learns what
-#    holds for districts that it has not seen. For training, y was standardised.
+#    holds for districts that it has not seen.
 display = LossCurveDisplay.from_estimator(search)
-display.ax_.set(
-    title="California Housing: the best network", ylabel="MSE of the standardised y"
-)
+display.ax_.set(title="California Housing: the best network", ylabel="MSE")
 display.figure_.savefig(OUTPUT / "california_housing.png")
 print(f"The picture of the loss curves is in {OUTPUT}.")

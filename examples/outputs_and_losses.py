@@ -75,7 +75,6 @@ for loss, loss_kwargs, what in [
         activation="tanh",
         loss=loss,
         loss_kwargs=loss_kwargs,
-        normalize_y=False,  # so that delta is in the unit of y
         learning_rate=0.01,
         epochs=100,
         random_state=42,

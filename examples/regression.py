@@ -46,7 +46,7 @@ print(f"On the average, a prediction is off by ${100_000 * error:,.0f}.")
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 LossCurveDisplay.from_estimator(model, ax=left)
-left.set(title="Early stopping", ylabel="MSE of the standardised y")
+left.set(title="Early stopping", ylabel="MSE")
 
 # The learning rate is the parameter to tune first. Too low, and training crawls; too
 # high, and the steps are too long to settle anywhere.

@@ -40,7 +40,6 @@ network = MLPKerasRegressor(
     early_stopping=True,
     patience=5,
     checkpoint_path=checkpoint,
-    normalize_y=False,
     random_state=42,
 )
 network.fit(X_train, y_train)
@@ -51,7 +50,7 @@ print(f"Last epoch: {network.n_iter_}, validation loss {losses[-1]:.4f}")
 print(f"Test R2: {network.score(X_test, y_test):.3f}")
 
 # 2. The checkpoint is Keras' own: any program that knows Keras reads it. It holds the
-#    network alone; with normalize_y=False above, what that gives is y in y's own unit.
+#    network alone, which gives y in y's own unit.
 y_pred = network.predict(X_test)
 outputs = keras.models.load_model(checkpoint).predict(X_test, verbose=0).ravel()
 print(f"\n{checkpoint.name}: {checkpoint.stat().st_size / 1024:.0f} KiB")

@@ -41,6 +41,7 @@ from skann._validation import HoldOut, check_groups, own_validation_set
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
 from skann.training import (
     Feed,
+    add_unit,
     in_order,
     prepare,
     train,
@@ -288,8 +289,20 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             self._build(data, unwatched_run)  # What y is decides on loss and shapes.
             return
         self._target = self._learn_target(traits, data)
+        if self._target.unit is not None:
+            self._take_unit(self._target.unit)
         for name in _OF_A_FIT:
             vars(self).pop(name, None)
+
+    def _take_unit(self, unit):
+        """Have the network give its outputs in y's own unit."""
+        if isinstance(self._network, LateNetwork):
+            self._network.take_unit(unit)
+            return
+        model = add_unit(self._network.model, unit)
+        self._network = Network(model, is_lent=not is_own(self.model))
+        if self._recipe is not None:
+            self._recipe = (*self._recipe, unit)
 
     def _check_unchanged(self):
         """Let a new learning rate take effect; raise for what the network has fixed."""
@@ -374,6 +387,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
                 epochs=first + run.epochs,
                 verbose=run.verbose,
                 engine=self.engine,
+                unit=self._target.unit,
                 batch_callback=_callbacks.needs_batches(run.callbacks),
             )
 
@@ -397,6 +411,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             batch_size=run.batch_size,
             row_order=self._row_order(),
             engine=self.engine,
+            unit=self._target.unit,
         )
 
     def _row_order(self):
@@ -407,7 +422,8 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         weight = None if weight is None else average_of_one(weight)
         dtype = self._network.input_dtype
         check_fits(data.X, dtype)
-        return Feed(data.X, self._target.encode(data.y), weight, data.rows, dtype)
+        y = self._target.encode(data.y)
+        return Feed(data.X, y, weight, data.rows, dtype, self._target.dtype)
 
     def _class_weights(self, class_weight, data):
         """Return the rows' weights; the classifier multiplies those of the classes."""

@@ -36,6 +36,7 @@ from skann._scikeras import KerasClassifier, KerasRegressor
 from skann._targets import TARGETS
 from skann.exceptions import ModelError
 from skann.models import build_mlp
+from skann.training import add_unit
 
 # What a fit that goes on with its network cannot change; "dtype" may be "auto".
 FIXED_BY_BUILDING = (
@@ -78,7 +79,7 @@ class Problem:
         return (1, 2) if self.kind == "binary" else (self.n_outputs,)
 
 
-def build_model(params, defaults, problem, seed):
+def build_model(params, defaults, problem, seed, unit=None):
     """Build and compile the network of one fit.
 
     Parameters
@@ -89,6 +90,8 @@ def build_model(params, defaults, problem, seed):
     problem : Problem
     seed : int
         Decides the initial weights.
+    unit : Unit, default=None
+        What the outputs are brought to by a layer more.
 
     Returns
     -------
@@ -128,7 +131,7 @@ def build_model(params, defaults, problem, seed):
             # It uses layers made before, which have the same names.
             model = _by_scikeras(compiled, params, defaults, problem)
         _check_shapes(model, problem, build_fn)
-    return model
+    return model if unit is None else add_unit(model, unit)
 
 
 def _draws_by_keras_only(params):
@@ -278,12 +281,15 @@ class Traits:
         Output units.
     output_activation : str
         Keras' name, or "unknown".
+    compiled_loss : object
+        The loss itself, as the model was compiled with it.
     """
 
     loss: str
     from_logits: bool
     n_units: int
     output_activation: str
+    compiled_loss: object
 
 
 def traits_of(model, input_shape):
@@ -295,4 +301,4 @@ def traits_of(model, input_shape):
     elif isinstance(layer, keras.layers.Softmax):
         activation = "softmax"
     n_units = _output_shape(model, input_shape, None)[-1]
-    return Traits(*loss_traits(model), n_units, activation)
+    return Traits(*loss_traits(model), n_units, activation, model.loss)

@@ -37,6 +37,9 @@ class ClassificationTarget:
     coding: str
     link: str
 
+    # There is none to show or to hide.
+    unit = dtype = None
+
     @classmethod
     def learn(cls, kind, classes, is_one_hot, traits):
         """Choose coding and link for a network of such traits.

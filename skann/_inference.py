@@ -117,6 +117,11 @@ def _array(variable):
     return read([variable._value])[0].astype(np.float64)
 
 
+def _rescaling(layer):
+    scale, offset = (np.asarray(x, np.float64) for x in (layer.scale, layer.offset))
+    return lambda z, array: z * scale + offset
+
+
 def _flat(layer):
     return lambda z, array: z.reshape(len(z), -1)
 
@@ -129,6 +134,7 @@ _LAYERS = {
     keras.layers.InputLayer: _same,
     keras.layers.Dropout: _same,
     keras.layers.Flatten: _flat,
+    keras.layers.Rescaling: _rescaling,
     keras.layers.Dense: _dense,
     keras.layers.Activation: _activation,
     keras.layers.BatchNormalization: _batch_normalization,
@@ -175,8 +181,11 @@ def described_stack(description, parameters):
     """
     weights = description.views(parameters.astype(np.float64))
     names = [layer.activation for layer in description.layers]
-    layers = map(_dense_function, weights[::2], weights[1::2], names)
-    return _Stack(list(layers), (description.layers[0].n_inputs,), weights)
+    layers = list(map(_dense_function, weights[::2], weights[1::2], names))
+    unit = description.unit
+    if unit is not None:
+        layers.append(lambda z, array: z * unit.scale + unit.shift)
+    return _Stack(layers, (description.layers[0].n_inputs,), weights)
 
 
 class Network:

@@ -132,11 +132,18 @@ class LateNetwork:
         """What the target's encoding depends on."""
         description = self._small.description
         loss, last = canonical_name(description.loss), description.layers[-1]
-        return Traits(loss, False, last.n_outputs, last.activation)
+        kind = description.loss
+        return Traits(loss, False, last.n_outputs, last.activation, kind)
+
+    def take_unit(self, unit):
+        """Give predictions in y's unit (Unit)."""
+        self._recipe = (*self._recipe, unit)
+        self._small.take_unit(unit)
 
     def train(self, feed, validation, **how):
         """Train in arrays; see ``train_small``."""
-        self._one_row = Feed(*feed.take(np.zeros(1, dtype=np.intp)), dtype=feed.dtype)
+        x, y, *weight = feed.take(np.zeros(1, dtype=np.intp))
+        self._one_row = Feed(x, y, *weight, dtype=feed.dtype, y_dtype=y.dtype)
         return train_small(self._small, feed, validation, **how)
 
     @property

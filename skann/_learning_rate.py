@@ -97,7 +97,7 @@ def rates_to_test(n_planned, min_rate=MIN_RATE, max_rate=MAX_RATE):
     return np.geomspace(min_rate, max_rate, n_steps)
 
 
-def range_test(model, feed, rates, *, batch_size, row_order, engine):
+def range_test(model, feed, rates, *, batch_size, row_order, engine, unit=None):
     """Train a step at each rate until the loss diverges, and put the model back.
 
     Rows far out are met at a few of the rates only. So the suggestion is tried for as
@@ -115,6 +115,8 @@ def range_test(model, feed, rates, *, batch_size, row_order, engine):
     row_order : callable of (epoch, n_rows)
         Order of the rows in an epoch of the fit to come.
     engine : {"auto", "compiled", "keras"}
+    unit : Unit, default=None
+        As in ``skann.training.train``.
 
     Returns
     -------
@@ -128,7 +130,7 @@ def range_test(model, feed, rates, *, batch_size, row_order, engine):
     DivergenceError
         If the loss diverges at the first rates.
     """
-    trial = _Trial(model, feed, batch_size, row_order, engine)
+    trial = _Trial(model, feed, batch_size, row_order, engine, unit)
     losses = trial.losses(rates)
     if len(losses) < _STEPS_LOOKED_AT:
         raise DivergenceError(
@@ -153,10 +155,10 @@ def range_test(model, feed, rates, *, batch_size, row_order, engine):
 class _Trial:
     """Trains a model for some steps at given rates, and puts it back."""
 
-    def __init__(self, model, feed, batch_size, row_order, engine):
+    def __init__(self, model, feed, batch_size, row_order, engine, unit):
         self._model = model
         self._feed = feed
-        self._how = {"batch_size": batch_size, "engine": engine}
+        self._how = {"batch_size": batch_size, "engine": engine, "unit": unit}
         self._row_order = row_order
 
     def losses(self, rates, level=None):

@@ -2,11 +2,13 @@
 
 from sklearn.base import RegressorMixin, _fit_context
 
+from skann._arguments import is_own
 from skann._base import BaseMLPKeras
 from skann._build import Problem
 from skann._data import check_numeric
 from skann._parameters import CONSTRAINTS, StrOptions
-from skann._targets import RegressionTarget
+from skann._targets import RegressionTarget, columns_of
+from skann._y_scale import learn_unit
 
 
 class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
@@ -129,12 +131,14 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
     callbacks : list of keras.callbacks.Callback, default=None
         Further Keras callbacks. Each fit runs on copies of them.
     normalize_y : bool or "auto", default="auto"
-        Whether to train on ``(y - mean) / standard deviation`` of the training rows'
-        y, and undo that in ``predict``. "auto" does so where loss and output allow
-        it: for a linear output under the squared, absolute, Huber and log-cosh
-        losses; for a positive output under these, y is only scaled. True is an error
-        where they don't. Losses and metrics, their parameters (such as Huber's
-        ``delta``) and ``min_delta`` are then in units of that standard deviation.
+        Whether the network learns ``(y - mean) / standard deviation`` of the training
+        rows' y, which its last layer brings back to y: losses, metrics, their
+        parameters (such as Huber's ``delta``), ``min_delta`` and ``model_`` are in y's
+        own unit. "auto" does so for the built-in network where loss and output allow
+        it, and leaves build functions and ready models as they are. A linear output
+        under the squared, absolute, Huber and log-cosh losses allows it, and so does a
+        loss of your own that grows as a power of y's unit; a positive output is only
+        scaled. True does so for any network, and is an error where it cannot be.
     engine : {"auto", "compiled", "keras"}, default="auto"
         How to train. "compiled" runs Keras' train step in one compiled loop, or does
         its arithmetic in NumPy where there is little; "keras" is
@@ -155,9 +159,7 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         for.
     history_ : dict of list of float
         Loss and metrics of each epoch, those of the validation set with the prefix
-        ``val_``. Where y is
-        normalised (see `normalize_y`), in units of its standard deviation; squared,
-        for squared errors.
+        ``val_``, in y's own unit (squared, for squared errors).
     n_iter_ : int
         Number of epochs run.
     best_epoch_ : int
@@ -350,13 +352,29 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         return Problem(self._row_shape, "regression", self.n_outputs_)
 
     def _learn_target(self, traits, data):
-        return RegressionTarget.learn(
-            data.y,
+        unit = self._learn_unit(traits, data) if self.normalize_y else None
+        return RegressionTarget(data.y.ndim, unit)
+
+    def _learn_unit(self, traits, data):
+        """Return the unit of y, or None where y is left as it is."""
+        asked = self.normalize_y is True
+        if not asked and not is_own(self.model):
+            return None
+        unit, reason = learn_unit(
+            columns_of(data.y),
             data.sample_weight,
-            self.normalize_y,
-            traits.loss,
+            traits.compiled_loss,
             traits.output_activation,
+            traits.n_units,
         )
+        if asked and unit is None:
+            raise ValueError(
+                f"normalize_y=True cannot be used here, for {reason}: such outputs are "
+                "y as it is. Use normalize_y='auto' or normalize_y=False."
+            )
+        if unit is None and self.verbose:
+            print(f"skann: y is not normalised, for {reason}.")
+        return unit
 
     def _labels(self, y):
         return None

@@ -43,8 +43,9 @@ def test_dollars_fit_as_well_as_hundreds_of_thousands_of_dollars(data):
     small = MLPKerasRegressor(**QUICK, epochs=20).fit(X, y)
     large = MLPKerasRegressor(**QUICK, epochs=20).fit(X, 1e5 * y)
     np.testing.assert_allclose(large.predict(X), 1e5 * small.predict(X), rtol=1e-6)
-    # Losses are in units of y's standard deviation, so they are the same too.
-    np.testing.assert_allclose(large.loss_curve_, small.loss_curve_, rtol=1e-6)
+    # Losses are in y's own unit, squared.
+    expected = 1e10 * np.array(small.loss_curve_)
+    np.testing.assert_allclose(large.loss_curve_, expected, rtol=1e-6)
 
 
 def test_normalize_y_false_trains_on_y_itself(data):
@@ -134,7 +135,8 @@ def test_no_hidden_layer_is_linear_regression(data):
     X, _ = data
     y = X @ [1.0, -2.0, 0.5, 3.0] + 4.0
     model = MLPKerasRegressor(n_hidden=0, learning_rate=0.05, random_state=0).fit(X, y)
-    assert len(model.model_.layers) == 1
+    (_, unit_of_y) = model.model_.layers
+    assert isinstance(unit_of_y, keras.layers.Rescaling)
     assert model.score(X, y) > 0.999
 
 

@@ -10,6 +10,7 @@ from skann.training._loop import train, train_small
 from skann.training._program import compiling_pays, prepare
 from skann.training._rates import losses_by_rate
 from skann.training._small import SmallNetwork
+from skann.training._unit import Unit, add_unit
 from skann.training._variables import input_dtype, read, weights_of
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "Forward",
     "KerasState",
     "SmallNetwork",
+    "Unit",
+    "add_unit",
     "cast",
     "compiling_pays",
     "in_order",

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from skann._serialisation import things_in_layers, tolerant_of_lambdas
+from skann.training._unit import NAME as UNIT
 
 # tensorflow frees no traced function, so a smaller cache would save no memory: the
 # bound is there for processes that go through very many architectures.
@@ -174,6 +175,8 @@ def _parts(model):
 
 
 def _layer(layer):
+    if layer.name == UNIT:  # Its numbers are arguments.
+        return [UNIT, type(layer).__name__]
     try:
         with tolerant_of_lambdas(things_in_layers(layer)):
             config = dict(layer.get_config())

@@ -115,8 +115,8 @@ class DenseTrainer:
 
     def __init__(self, model, state, feed, validation, batch_size, row_order, watched):
         self.model = model
-        self.feed = feed
-        self.validation = validation
+        self.feed = state.description.as_learned(feed)
+        self.validation = state.description.as_learned(validation)
         self.row_order = row_order
         self.steps = -(-len(feed) // batch_size)
         self._batch_size = batch_size

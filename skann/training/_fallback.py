@@ -1,7 +1,11 @@
 """Training by ``keras.Model.fit``, for what cannot run compiled."""
 
+from contextlib import contextmanager
+
 import keras
 import numpy as np
+
+from skann.training._unit import constants_of, rescaling_by
 
 
 class _Batches(keras.utils.PyDataset):
@@ -42,6 +46,21 @@ def in_order(epoch, n_rows):
     return np.arange(n_rows)
 
 
+@contextmanager
+def gradients_by(model, unit):
+    """Let Keras trace its train step with the gradients of a normalised y."""
+    if unit is None:
+        yield
+        return
+    model.train_function = None
+    try:
+        with rescaling_by(model, constants_of(model, unit)):
+            yield
+    finally:
+        # What the user trains by Keras himself has the gradients of its loss.
+        model.train_function = model.test_function = None
+
+
 def train_by_keras(
     model,
     feed,
@@ -52,6 +71,7 @@ def train_by_keras(
     initial_epoch,
     epochs,
     verbose,
+    unit=None,
 ):
     """Train by ``keras.Model.fit``, over the same rows in the same order.
 
@@ -61,13 +81,14 @@ def train_by_keras(
         Keras' history.
     """
     batches = _Batches(feed, batch_size)
-    history = model.fit(
-        batches,
-        validation_data=validation and _Batches(validation, batch_size),
-        initial_epoch=initial_epoch,
-        epochs=epochs,
-        callbacks=[_Shuffle(batches, row_order), *callbacks],
-        verbose=verbose,
-        shuffle=False,
-    )
+    with gradients_by(model, unit):
+        history = model.fit(
+            batches,
+            validation_data=validation and _Batches(validation, batch_size),
+            initial_epoch=initial_epoch,
+            epochs=epochs,
+            callbacks=[_Shuffle(batches, row_order), *callbacks],
+            verbose=verbose,
+            shuffle=False,
+        )
     return history.history

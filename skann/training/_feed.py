@@ -1,5 +1,7 @@
 """Rows -> chunks of batches, of dense, sparse and memory-mapped X."""
 
+import copy
+
 import numpy as np
 from scipy import sparse
 
@@ -27,13 +29,17 @@ class Feed:
         The rows of X that are used; None uses all.
     dtype : str
         Floating type of the model's variables.
+    y_dtype : str, default=None
+        Type of the targets, if it is another.
     """
 
-    def __init__(self, X, y, sample_weight=None, rows=None, dtype="float32"):
+    def __init__(
+        self, X, y, sample_weight=None, rows=None, dtype="float32", y_dtype=None
+    ):
         self.dtype = np.dtype(dtype)
         self.X, self.rows = _at_hand(X, rows, self.dtype)
         # Class numbers stay integers, everything else takes the model's type.
-        self.y = y if y.dtype.kind == "i" else y.astype(self.dtype, copy=False)
+        self.y = y if y.dtype.kind == "i" else y.astype(y_dtype or dtype, copy=False)
         self.sample_weight = (
             None
             if sample_weight is None
@@ -55,6 +61,12 @@ class Feed:
         if self.sample_weight is None:
             return x, y
         return x, y, self.sample_weight[positions]
+
+    def with_targets(self, y):
+        """Return the same rows with other targets, in the type of the variables."""
+        feed = copy.copy(self)
+        feed.y = y.astype(self.dtype, copy=False)
+        return feed
 
     def steps_per_chunk(self, batch_size):
         """Return how many batches of these rows make a chunk."""

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from skann.training._cache import PROGRAMS, fingerprint
 from skann.training._tracing import TRACING
+from skann.training._unit import constants_of, rescaling_by
 from skann.training._variables import input_dtype, standing_in
 
 # Rows of one batch of a forward pass: always as many, so that a row's outputs do not
@@ -19,19 +20,21 @@ class ForwardProgram:
 
     def __init__(self, model, row_shape):
         self._model = model
-        values = [v._value for v in model.variables]
+        constants = constants_of(model)
+        self._variables = [*model.variables, *constants]
+        values = [v._value for v in self._variables]
         rows = tf.TensorSpec((None, *row_shape), input_dtype(model))
-        with TRACING:
+        with TRACING, rescaling_by(model, constants):
             self._run = tf.function(
                 self._blocks, autograph=False
             ).get_concrete_function(values, rows)
-        del self._model
+        del self._model, self._variables
 
     def _blocks(self, values, x):
         """Run block after block; the rows are a whole number of them."""
         rest = x.shape[1:]
         blocks = tf.reshape(x, [-1, _BLOCK, *rest])
-        with standing_in(self._model.variables, values):
+        with standing_in(self._variables, values):
             outputs = tf.map_fn(self._block, blocks, fn_output_signature=_OUTPUTS)
         return tf.reshape(outputs, [-1, tf.shape(outputs)[-1]])
 
@@ -51,7 +54,8 @@ class Forward:
         self.dtype = np.dtype(input_dtype(model))
         key = (fingerprint(model), tuple(row_shape), "forward")
         self._program = PROGRAMS.get(key, lambda: ForwardProgram(model, row_shape))
-        self._values = [v._value for v in model.variables]
+        variables = [*model.variables, *constants_of(model)]
+        self._values = [v._value for v in variables]
 
     def __call__(self, x):
         """Return the outputs of rows x, as a float64 array."""

@@ -55,6 +55,12 @@ class _Lent:
 class KeepFinite(ReadsWeights):
     """Stop a fit whose loss is no longer finite, and keep the last finite weights.
 
+    Parameters
+    ----------
+    unit : Unit or None
+        Y's. In an extreme one a loss may be infinite though training goes well: then
+        the weights decide.
+
     Attributes
     ----------
     diverged_epoch : int or None
@@ -63,15 +69,17 @@ class KeepFinite(ReadsWeights):
         Weights after the last epoch that ended well.
     """
 
-    def __init__(self):
+    def __init__(self, unit=None):
         super().__init__()
+        self._judges_loss = unit is None or not unit.is_extreme
         self.diverged_epoch = None
         self.weights = None
 
     def on_epoch_end(self, epoch, logs=None):
         """Stop at a loss or weights that are not finite; else keep the weights."""
         weights = self.current_weights()
-        if np.isfinite((logs or {}).get("loss", 0.0)) and _all_finite(weights):
+        loss = (logs or {}).get("loss", 0.0) if self._judges_loss else 0.0
+        if np.isfinite(loss) and _all_finite(weights):
             self.weights = weights
         else:
             self.diverged_epoch = epoch

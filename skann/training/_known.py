@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from skann.training._layers import is_keras_activation, is_plain_dense
+from skann.training._unit import Unit, unit_layer, unit_of
 
 ACTIVATIONS = {"linear", "relu", "tanh", "sigmoid"}
 
@@ -52,11 +53,12 @@ class DenseLayer:
 
 @dataclass(frozen=True)
 class Description:
-    """A stack of dense layers, its loss (a class of Keras') and its type."""
+    """A stack of dense layers, its loss (a class of Keras'), its type and y's unit."""
 
     layers: tuple
     loss: type
     dtype: str
+    unit: Unit | None = None
 
     @property
     def shapes(self):
@@ -67,6 +69,12 @@ class Description:
     def n_parameters(self):
         """Number of weights and biases."""
         return sum(map(math.prod, self.shapes))
+
+    def as_learned(self, feed):
+        """Return a feed with its targets as these layers learn them: normalised."""
+        if feed is None or self.unit is None:
+            return feed
+        return feed.with_targets(self.unit.normalised(feed.y))
 
     def views(self, vector):
         """Return the parts of a vector that are the kernels and biases in turn."""
@@ -82,7 +90,8 @@ def described(model):
     """Return the description of a model for which `is_known` holds."""
     layers = dense_layers(model)
     description = tuple(map(_described_layer, layers))
-    return Description(description, type(model.loss), layers[0].variable_dtype)
+    kind = type(model.loss), layers[0].variable_dtype
+    return Description(description, *kind, unit_of(model))
 
 
 def dense_layers(model):
@@ -108,7 +117,8 @@ def is_known(model, row_shape, dropout=False):
     """
     if type(model) is not keras.Sequential or model.run_eagerly:
         return False
-    layers = list(model.layers)
+    unit = unit_layer(model)
+    layers = list(model.layers)[: None if unit is None else -1]
     if layers and type(layers[0]) is keras.layers.Flatten:
         layers = layers[1:]
     elif len(row_shape) != 1:
@@ -124,7 +134,7 @@ def is_known(model, row_shape, dropout=False):
         return False
     dtype = layers[0].compute_dtype
     return all(_dtypes(layer) == {dtype} for layer in layers) and _is_known_loss(
-        model.loss, layers[-1].activation.__name__, dtype
+        model.loss, layers[-1].activation.__name__, dtype if unit is None else "float64"
     )
 
 

@@ -37,10 +37,14 @@ def can_be_filled_up(model):
         is_plain_stack(model)
         and not any(map(_mixes_rows, model.layers))
         # In less precision, the weights of the rows would be rounded.
-        and all(loss.dtype == input_dtype(model) for loss in _losses(model))
+        and all(_is_as_precise(loss, input_dtype(model)) for loss in _losses(model))
         and all(map(_is_mean_over_rows, _losses(model)))
         and all(map(_takes_weights, _compiled_metrics(model)))
     )
+
+
+def _is_as_precise(loss, dtype):
+    return loss.dtype in (dtype, "float64")
 
 
 def _mixes_rows(layer):

@@ -2,6 +2,8 @@
 
 import keras
 
+from skann.training._unit import unit_layer
+
 _PENALTIES = {"L1", "L2", "L1L2", "Float64Penalty"}
 
 
@@ -24,6 +26,7 @@ def is_plain_dense(layer):
 
 def is_plain_stack(model):
     """Whether a model is a stack of Keras' common layers, with its own activations."""
+    unit = unit_layer(model)
     return type(model) is keras.Sequential and all(
         type(layer) in _COMMON
         and is_keras_activation(
@@ -31,6 +34,7 @@ def is_plain_stack(model):
             vars(keras.activations),
         )
         for layer in model.layers
+        if layer is not unit
     )
 
 

@@ -46,6 +46,7 @@ def train(
     epochs,
     verbose,
     engine,
+    unit=None,
     batch_callback=None,
 ):
     """Train a compiled Keras model in place.
@@ -65,6 +66,8 @@ def train(
         Number of the first epoch, and of the one after the last.
     verbose : {0, 1, 2}
     engine : {"auto", "compiled", "keras"}
+    unit : Unit, default=None
+        How gradients go back through the model's layer of y's unit; None as they are.
     batch_callback : str, default=None
         Name of a callback that must be called for every batch.
 
@@ -79,7 +82,7 @@ def train(
     """
     arguments = (model, feed, validation, batch_size, row_order)
     when = (initial_epoch, epochs, verbose)
-    guard, trainer = KeepFinite(), None
+    guard, trainer = KeepFinite(unit), None
     if engine != "keras":
         try:
             if batch_callback is not None:
@@ -88,7 +91,7 @@ def train(
                 )
             watched = not all(isinstance(c, ReadsWeights) for c in callbacks)
             n_steps = (epochs - initial_epoch) * -(-len(feed) // batch_size)
-            trainer = trainer_for(*arguments, n_steps, watched)
+            trainer = trainer_for(*arguments, n_steps, watched, unit)
         except NotCompilable as reason:
             if engine == "compiled":
                 raise EngineError(
@@ -98,7 +101,7 @@ def train(
             if verbose:
                 print(f"skann: training by keras.Model.fit, because {reason}.")
     if trainer is None:
-        history = train_by_keras(*arguments, [*callbacks, guard], *when)
+        history = train_by_keras(*arguments, [*callbacks, guard], *when, unit)
     else:
         with one_blas_thread():
             history = run_epochs(trainer, [*callbacks, guard], *when)
@@ -122,7 +125,7 @@ def train_small(network, feed, validation, *, callbacks, batch_size, row_order, 
     -------
     Trained
     """
-    guard = KeepFinite()
+    guard = KeepFinite(network.description.unit)
     rows = (feed, validation, batch_size, row_order)
     trainer = DenseTrainer(network, network, *rows, watched=False)
     with one_blas_thread():
@@ -135,7 +138,7 @@ def _trained(engine, history, guard):
     return Trained(history, engine, guard.diverged_epoch, is_finite)
 
 
-def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched):
+def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched, unit):
     """Return what trains the model: work and model decide, never a clock.
 
     Raises
@@ -147,7 +150,7 @@ def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched
     plain = is_plain(model, feed.row_shape)
     if plain and not compiling_pays(n_steps, model.count_params()):
         return DenseTrainer(model, KerasState(model), *arguments[1:], watched)
-    return Trainer(*arguments, n_steps, watched)
+    return Trainer(*arguments, n_steps, watched, unit)
 
 
 def run_epochs(trainer, callbacks, initial_epoch, epochs, verbose):

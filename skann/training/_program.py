@@ -21,6 +21,7 @@ from skann.training._tracing import (
     plain_dropouts,
     same_names_everywhere,
 )
+from skann.training._unit import Constant, rescaling_by
 from skann.training._variables import standing_in, variables_of
 from skann.training._widths import widened
 
@@ -107,7 +108,12 @@ class Program:
         self._variables = variables_of(model)
         self.shapes = [tuple(v.shape) for v in self._variables]
         values = [v._value for v in self._variables]
-        with TRACING, same_names_everywhere(model, mode, batch_size):
+        constants = [v for v in self._variables if isinstance(v, Constant)]
+        with (
+            TRACING,
+            rescaling_by(model, constants),
+            same_names_everywhere(model, mode, batch_size),
+        ):
             self._trace(model, feed, mode, values)
         # The template has served; what was traced holds none of its variables. Only to
         # trace it once more, after a failure, they must be there still.

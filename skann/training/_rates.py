@@ -1,11 +1,12 @@
 """Steps whose learning rate changes from one to the next, and the loss of each."""
 
+from skann.training._fallback import gradients_by
 from skann.training._loop import trainer_for
 from skann.training._program import NotCompilable
 from skann.training._threads import one_blas_thread
 
 
-def losses_by_rate(model, feed, rates, *, batch_size, batches, engine):
+def losses_by_rate(model, feed, rates, *, batch_size, batches, engine, unit=None):
     """Yield the training loss of one step at each learning rate.
 
     The model goes on training from one step to the next; the caller puts it back.
@@ -20,6 +21,8 @@ def losses_by_rate(model, feed, rates, *, batch_size, batches, engine):
     batches : callable of (step, n_rows)
         Positions in the feed of the rows of a step.
     engine : {"auto", "compiled", "keras"}
+    unit : Unit, default=None
+        As in ``train``.
 
     Yields
     ------
@@ -31,8 +34,12 @@ def losses_by_rate(model, feed, rates, *, batch_size, batches, engine):
     ValueError
         If the learning rate cannot be set, or no loss is reported.
     """
-    step = _step_of(model, feed, batch_size, batches, len(rates), engine)
-    with one_blas_thread():
+    work = (batch_size, batches, len(rates))
+    step = _compiled_step(model, feed, *work, engine, unit)
+    by_keras = step is None
+    if by_keras:
+        step = _step_by_keras(model, feed, batches)
+    with one_blas_thread(), gradients_by(model, unit if by_keras else None):
         for number, rate in enumerate(rates):
             _set_rate(model.optimizer, rate)
             logs = step(number)
@@ -54,19 +61,23 @@ def _set_rate(optimizer, rate):
         ) from error
 
 
-def _step_of(model, feed, batch_size, batches, n_steps, engine):
-    """Return a function that trains for one step and returns its logs."""
-    if engine != "keras":
-        try:
-            work = (batch_size, batches, n_steps)
-            return trainer_for(model, feed, None, *work, watched=False).epoch
-        except NotCompilable:
-            pass  # The fit itself says why.
+def _compiled_step(model, feed, batch_size, batches, n_steps, engine, unit):
+    """Return a function that trains for one step and returns its logs, or None."""
+    if engine == "keras":
+        return None
+    work = (batch_size, batches, n_steps)
+    try:
+        trainer = trainer_for(model, feed, None, *work, watched=False, unit=unit)
+    except NotCompilable:  # The fit itself says why.
+        return None
+    return trainer.epoch
 
-    def by_keras(number):
+
+def _step_by_keras(model, feed, batches):
+    def step(number):
         model.reset_metrics()
         batch = feed.take(batches(number, len(feed)))
         logs = model.train_on_batch(*batch, return_dict=True)
         return {name: float(value) for name, value in logs.items()}
 
-    return by_keras
+    return step

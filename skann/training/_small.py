@@ -9,6 +9,7 @@ J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,6 +62,10 @@ class SmallNetwork:
     def is_trained(self):
         """Whether training has come to its end."""
         return self._state is not None
+
+    def take_unit(self, unit):
+        """Learn a y that is normalised by this unit (Unit)."""
+        self.description = replace(self.description, unit=unit)
 
     def get_weights(self):
         """Return copies of the kernels and biases in turn, as a Keras model does."""

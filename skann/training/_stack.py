@@ -49,6 +49,7 @@ def _squared_error(y, z, last):
     delta = (2.0 / len(y)) * difference
     if last.slope is not None:
         delta *= last.slope(a)
+    difference = _in_unit(difference, last)
     return _mean(difference * difference), delta
 
 
@@ -58,7 +59,12 @@ def _absolute_error(y, z, last):
     delta = np.sign(difference) / len(y)
     if last.slope is not None:
         delta *= last.slope(a)
-    return _mean(np.abs(difference)), delta
+    return _mean(np.abs(_in_unit(difference, last))), delta
+
+
+def _in_unit(difference, last):
+    """Return differences of a normalised y, a row for each output, in y's own unit."""
+    return difference if last.scale is None else difference * last.scale
 
 
 def _binary_crossentropy(y, z, last):
@@ -116,6 +122,8 @@ class _Layer:
     slope: object
     l1: float
     l2: float
+    # Of y's unit, if the layer is the last one: of shape (n_outputs, 1).
+    scale: np.ndarray | None = None
 
     def __post_init__(self):
         self.kernel = self.weights[: self.n_inputs]
@@ -143,6 +151,8 @@ class Stack:
         for layer in description.layers:
             self._layers.append(_laid_out(layer, start, self.parameters, self.gradient))
             start += self._layers[-1].weights.size
+        if description.unit is not None:
+            self._layers[-1].scale = description.unit.scale[:, None]
         self._penalized = [layer for layer in self._layers if layer.l1 or layer.l2]
         self._rooms = {}
 
@@ -269,8 +279,9 @@ class Evaluation:
     """The loss of a dense stack on validation rows."""
 
     def __init__(self, model, feed):
-        self._feed = feed
-        self._stack = Stack(described(model))
+        description = described(model)
+        self._feed = description.as_learned(feed)
+        self._stack = Stack(description)
 
     def logs(self, weights):
         """Return the logs (dict of float) for the model's weights."""

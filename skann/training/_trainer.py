@@ -28,6 +28,8 @@ class Trainer:
     watched : bool
         Whether callbacks may look at the model, or change it, between epochs. If not,
         its variables may have their values at the end only.
+    unit : Unit or None
+        How gradients go back through the layer of y's unit, if there is one.
 
     Raises
     ------
@@ -36,7 +38,7 @@ class Trainer:
     """
 
     def __init__(
-        self, model, feed, validation, batch_size, row_order, n_steps, watched
+        self, model, feed, validation, batch_size, row_order, n_steps, watched, unit
     ):
         check_compilable(model)
         self.model = model
@@ -46,7 +48,7 @@ class Trainer:
         self.steps = -(-len(feed) // batch_size)
         self._watched = watched
         self._weights = None
-        self._variables = ProgramVariables(model)
+        self._variables = ProgramVariables(model, unit)
         self._train = self._phase(feed, batch_size, "train", n_steps)
         # The loss of a plain stack needs no program of its own.
         self._evaluation = None

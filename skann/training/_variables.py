@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow.python import pywrap_tfe
 from tensorflow.python.eager import context as tf_context
 
+from skann.training._unit import constants_of
 from skann.training._widths import cut, pad
 
 
@@ -37,11 +38,14 @@ def weights_of(model):
     return read([variable._value for variable in model.weights])
 
 
-def variables_of(model):
-    """Return every variable that training uses, each once, in a fixed order."""
+def variables_of(model, unit=None):
+    """Return every variable that training uses, each once, in a fixed order.
+
+    The numbers of y's unit are among them: those of `unit`, or else the model's own.
+    """
     optimizer = model.optimizer.variables if model.optimizer is not None else []
     variables = [*model.variables, *optimizer, *model.metrics_variables]
-    return list({id(v): v for v in variables}.values())
+    return [*{id(v): v for v in variables}.values(), *constants_of(model, unit)]
 
 
 @contextlib.contextmanager
@@ -77,8 +81,8 @@ class ProgramVariables:
     for those of another shape.
     """
 
-    def __init__(self, model):
-        self._keras = variables_of(model)
+    def __init__(self, model, unit=None):
+        self._keras = variables_of(model, unit)
         self._weights = model.weights
         self.values = [v._value for v in self._keras]
         self._padded = []

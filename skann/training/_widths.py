@@ -11,6 +11,7 @@ import numpy as np
 
 from skann._serialisation import deserialise, serialise
 from skann.training._layers import is_keras_activation, is_plain_dense
+from skann.training._unit import unit_layer
 
 # The widths that are trained. A wider layer is left as it is: there, the arithmetic of
 # more units would take longer than compiling. 100 is the estimators' default.
@@ -57,7 +58,8 @@ def shared_units(model, n_steps):
     if type(model.optimizer) not in _OPTIMIZERS:
         return None
     positions = [i for i, x in enumerate(model.layers) if type(x) is keras.layers.Dense]
-    if not positions or positions[-1] != len(model.layers) - 1:
+    n_layers = len(model.layers) - (unit_layer(model) is not None)
+    if not positions or positions[-1] != n_layers - 1:
         return None
     first, last = positions[0], positions[-1]
     if any(type(x) is not keras.layers.Flatten for x in model.layers[:first]):

@@ -1,0 +1,126 @@
+"""What a change of y's unit does to a loss, and so how y is normalised for training.
+
+A loss of degree p is multiplied by k**p where y and its prediction are multiplied by k,
+and does not change where both are shifted. Divided by a deviation to the power of p, it
+is the loss of a normalised y.
+"""
+
+import math
+
+import keras
+import numpy as np
+
+from skann._compile import canonical_name
+from skann.training import Unit
+
+# Outputs that may be shifted and scaled; and those which may be scaled, for f(x) >= 0.
+_LINES = {None, "linear"}
+_HALF_LINES = {"relu", "softplus", "exponential"}
+
+_DEGREES = {"mean_squared_error": 2.0, "mean_absolute_error": 1.0}
+
+
+def learn_unit(y, sample_weight, loss, output_activation, n_units):
+    """Return the unit of y for a network, and why it has none if it has none.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n, n_columns), dtype=float64
+    sample_weight : ndarray of shape (n,) or None
+    loss : keras.losses.Loss, class of these, callable or str
+        What the network was compiled with.
+    output_activation : str
+        Keras' name.
+    n_units : int
+        Outputs of the network: as many as columns of y, or several for a single one.
+
+    Returns
+    -------
+    unit : Unit or None
+    reason : str or None
+    """
+    if output_activation not in _LINES | _HALF_LINES:
+        return None, f"an output activation of {output_activation!r} is bound to a unit"
+    degree = _degree(loss, y.shape[1], n_units)
+    if degree is None:
+        return None, f"loss={canonical_name(loss)!r} is bound to a unit"
+    mean, scale = moments(y, sample_weight)
+    if output_activation in _HALF_LINES:
+        mean = np.zeros_like(mean)
+    if not _is_keras(loss):
+        # Its columns may be anything but a sum: one scale for them all is exact.
+        scale[:] = math.sqrt(np.mean((scale / scale.max()) ** 2)) * scale.max()
+    if len(mean) != n_units:
+        mean, scale = np.repeat(mean, n_units), np.repeat(scale, n_units)
+    return Unit(mean, scale, degree(scale)), None
+
+
+def _degree(loss, n_columns, n_units):
+    """Return the factor of gradients as a function of the scale, or None."""
+    name = canonical_name(loss)
+    if not _is_keras(loss):
+        power = _power(loss, n_columns, n_units)
+    elif name in ("huber", "log_cosh"):
+        # Quadratic up to a distance, linear beyond it.
+        bend = getattr(loss, "_fn_kwargs", {}).get("delta", 1.0)
+        return lambda scale: 1.0 / np.minimum(scale, bend)
+    else:
+        power = _DEGREES.get(name)
+    return None if power is None else lambda scale: scale ** (1.0 - power)
+
+
+def _is_keras(loss):
+    if isinstance(loss, str):
+        return True
+    if type(loss) is keras.losses.Loss or type(loss).__name__ == "LossFunctionWrapper":
+        return False
+    kind = loss if hasattr(loss, "__name__") else type(loss)
+    return kind.__module__.startswith("keras.")
+
+
+# Far enough that a loss which changes somewhere between is found out.
+_FACTORS, _SHIFT = (1e-3, 1e3), 10.0
+
+
+def _power(loss, n_columns, n_units):
+    """Return the degree of a loss of the user's own by trying it, or None."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(16, n_columns))
+    outputs = rng.normal(size=(16, n_units))
+
+    def value(y, outputs):
+        tensors = (keras.ops.convert_to_tensor(x, "float32") for x in (y, outputs))
+        return float(np.mean(keras.ops.convert_to_numpy(loss(*tensors))))
+
+    try:
+        here = value(y, outputs)
+        ratios = [value(k * y, k * outputs) / here for k in _FACTORS]
+        shifted = value(y + _SHIFT, outputs + _SHIFT)
+    except Exception:  # The user's code: what it needs is not known here.
+        return None
+    if not all(math.isfinite(x) and x > 0 for x in ratios):
+        return None
+    powers = [math.log(x, k) for x, k in zip(ratios, _FACTORS, strict=True)]
+    same = math.isclose(*powers, rel_tol=1e-3) and math.isclose(
+        here, shifted, rel_tol=1e-3
+    )
+    return round(powers[0], 2) if same and powers[0] > 0.01 else None
+
+
+def moments(columns, sample_weight):
+    """Return mean and standard deviation of each column; 1 for that of a constant.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (n, n_columns), dtype=float64
+    sample_weight : ndarray of shape (n,) or None
+    """
+    # In units of the largest value, so that no square overflows.
+    largest = np.abs(columns).max(axis=0)
+    largest[largest == 0] = 1.0
+    relative = columns / largest
+    mean = np.average(relative, axis=0, weights=sample_weight)
+    variance = np.average((relative - mean) ** 2, axis=0, weights=sample_weight)
+    deviation = np.sqrt(variance) * largest
+    constant = np.sqrt(variance) <= 10 * np.finfo(np.float64).eps * np.abs(mean)
+    return mean * largest, np.where(constant, 1.0, deviation)
