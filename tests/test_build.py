@@ -274,4 +274,4 @@ def test_names_of_layers_are_the_same_in_every_fit(data):
         return [layer.name for layer in (model.model_, *model.model_.layers)]
 
     keras.layers.Dense(1)
-    assert names() == names() == ["sequential", "dense", "dense_1"]
+    assert names() == names() == ["sequential", "dense", "dense_1", "unit_of_y"]

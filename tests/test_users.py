@@ -695,7 +695,7 @@ def test_mae_dropout_and_an_activation_for_each_layer(houses):
         random_state=0,
     ).fit(*houses)
     assert [layer.name.split("_")[0] for layer in model.model_.layers] == (
-        ["dense", "dropout"] * 2 + ["dense"]
+        ["dense", "dropout"] * 2 + ["dense", "unit"]
     )
     assert model.score(*houses) > 0.5
 
