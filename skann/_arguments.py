@@ -9,9 +9,9 @@ import functools
 import inspect
 
 import keras
-import numpy as np
 
 from skann._compile import canonical_name, same
+from skann._numbers import plain
 from skann._targets import TARGETS, asked_of_network
 from skann.models import build_mlp, initializer_name
 
@@ -39,6 +39,9 @@ COMPILE_PARAMETERS = (
     "optimizer_kwargs",
     "learning_rate",
 )
+
+# Those that are numbers, or may be.
+NUMBERS = ("n_hidden", "n_neurons", "dropout", "l1", "l2", "learning_rate")
 
 _REQUIRED = inspect.Parameter.empty
 _OF_BUILD_MLP = inspect.signature(build_mlp).parameters
@@ -136,10 +139,7 @@ def arguments_for(build_fn, params, defaults, problem, seed):
     if takes_any:
         arguments |= {k: params[k] for k in NETWORK_PARAMETERS if _is_set(params, k)}
     # Keras' layers refuse NumPy's integers, which come of a grid of np.arange.
-    arguments = {
-        k: v.item() if isinstance(v, np.generic) else v
-        for k, v in (arguments | own).items()
-    }
+    arguments = {name: plain(value) for name, value in (arguments | own).items()}
     _check_complete(build_fn, arguments, takes)
     unseen = [name for name in NETWORK_PARAMETERS if name not in arguments]
     check_effect(unseen, params, build_fn, "has no parameter of this name")

@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
 )
 
 from skann import _callbacks, _monitor, _serialisation
-from skann._arguments import BUILT_IN, is_own
+from skann._arguments import BUILT_IN, NUMBERS, is_own
 from skann._build import FIXED_BY_BUILDING, build_model, traits_of
 from skann._checkpoint import Checkpoint
 from skann._compile import same
@@ -28,6 +28,7 @@ from skann._history import best_epoch, divergence_text, joined
 from skann._inference import Network
 from skann._late import LateNetwork, late_network
 from skann._learning_rate import range_test, rates_to_test
+from skann._numbers import plain
 from skann._parameters import (
     CONSTRAINTS,
     PartParameters,
@@ -271,6 +272,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         defaults |= {**BUILT_IN, "dtype": self._dtype(data)}
         params = self.get_params(deep=False)
         self._built_with = {name: params[name] for name in FIXED_BY_BUILDING}
+        params |= {name: plain(params[name]) for name in NUMBERS}
         recipe = (params, defaults, self._problem(), self._seeds.weights)
         self._recipe = late = None
         if unwatched_run is not None:
@@ -307,7 +309,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
     def _check_unchanged(self):
         """Let a new learning rate take effect; raise for what the network has fixed."""
         for name, value in self._built_with.items():
-            new = getattr(self, name)
+            new, value = plain(getattr(self, name)), plain(value)
             if is_own(self.model):  # What is not set is as in the built-in network.
                 new, value = (
                     BUILT_IN.get(name) if v is None else v for v in (new, value)

@@ -36,7 +36,7 @@ from skann._scikeras import KerasClassifier, KerasRegressor
 from skann._targets import TARGETS
 from skann.exceptions import ModelError
 from skann.models import build_mlp
-from skann.training import add_unit
+from skann.training import add_unit, as_declared, single
 
 # What a fit that goes on with its network cannot change; "dtype" may be "auto".
 FIXED_BY_BUILDING = (
@@ -257,7 +257,8 @@ def _output_shape(model, input_shape, build_fn):
     if sequential and model.built and model.input_shape == rows:
         return model.output_shape
     try:
-        outputs = model(keras.KerasTensor(rows, dtype="float32"))
+        row = keras.KerasTensor(rows, dtype="float32")
+        outputs = single(model(as_declared(model, row)))
     except (ValueError, TypeError, NotImplementedError) as error:
         text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
         raise ModelError(

@@ -7,6 +7,8 @@ from numbers import Real
 import keras
 import numpy as np
 
+from skann._numbers import like
+
 _ALIASES = {
     "mse": "mean_squared_error",
     "mae": "mean_absolute_error",
@@ -32,8 +34,19 @@ def _classes_in(module, base):
     }
 
 
+def only(thing):
+    """Return what a list, tuple or dict of one holds; all else as it is.
+
+    Keras takes losses and metrics so, one for each output. Here there is one output.
+    """
+    while isinstance(thing, (list, tuple, dict)) and len(thing) == 1:
+        (thing,) = thing.values() if isinstance(thing, dict) else thing
+    return thing
+
+
 def canonical_name(thing):
     """Return Keras' snake-case name of a loss: a name, class, object or function."""
+    thing = only(thing)
     if not isinstance(thing, str):
         thing = getattr(thing, "__name__", None) or type(thing).__name__
     name = _snake(thing)
@@ -42,7 +55,11 @@ def canonical_name(thing):
 
 def loss_of(params, default):
     """Return a loss class or object, and the arguments for a class."""
-    loss = default if params["loss"] is None else params["loss"]
+    loss = only(default if params["loss"] is None else params["loss"])
+    if isinstance(loss, (list, tuple, dict)):
+        raise ValueError(
+            f"loss={loss!r} must be one loss, for the one output of the network."
+        )
     arguments = dict(params["loss_kwargs"] or {})
     if isinstance(loss, str):
         known = _classes_in(keras.losses, keras.losses.Loss)
@@ -130,6 +147,7 @@ def _made(part, cls, arguments):
     texts = [k for k, v in arguments.items() if isinstance(v, str)]
     if part == "optimizer" and set(texts) - {"name"}:
         raise ValueError(f"{part}_kwargs={arguments} must hold numbers in {texts}.")
+    _take_numbers(cls, arguments)
     try:
         return cls(**arguments)
     except (ValueError, TypeError) as error:
@@ -138,11 +156,27 @@ def _made(part, cls, arguments):
         ) from error
 
 
+def _take_numbers(cls, arguments):
+    """Give numbers among the arguments of a class the type that its defaults have."""
+    defaults = inspect.signature(cls).parameters
+    for name in arguments.keys() & defaults.keys():
+        # Of Keras' integers, some have None for a default.
+        default = 1 if name in _INTEGERS else defaults[name].default
+        arguments[name] = like(arguments[name], default)
+
+
+_INTEGERS = ("ema_overwrite_frequency", "gradient_accumulation_steps")
+
+
 def metrics_of(metrics):
     """Return metrics as Keras' ``compile`` takes them, none shared between fits."""
     if metrics is None:
         return None
+    while isinstance(metrics, dict) and len(metrics) == 1:
+        metrics = only(metrics)
     metrics = metrics if isinstance(metrics, (list, tuple)) else [metrics]
+    while len(metrics) == 1 and isinstance(metrics[0], (list, tuple)):
+        metrics = metrics[0]  # Those of the one output.
     return [_metric(metric) for metric in metrics]
 
 
@@ -173,7 +207,7 @@ def _metric(metric):
 
 def loss_traits(model):
     """Return the name of a compiled model's loss, and whether it takes logits."""
-    loss = model.loss
+    loss = only(model.loss)
     if isinstance(loss, keras.losses.Loss):
         return canonical_name(loss), bool(loss.get_config().get("from_logits", False))
     return canonical_name(loss) if loss is not None else "unknown", False

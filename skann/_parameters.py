@@ -14,39 +14,39 @@ from numbers import Integral, Real
 import keras
 from sklearn.base import BaseEstimator
 
-# scikit-learn offers parameter validation to itself only; third-party estimators use
-# it all the same, for errors that read like scikit-learn's.
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+# As in _numbers.py.
+from sklearn.utils._param_validation import HasMethods, StrOptions
 
 from skann._arguments import signature_parameters
+from skann._numbers import Number
 from skann._randomness import seeded_globals
 
 PARTS = ("model", "optimizer", "loss")
 
-_COUNT = Interval(Integral, 1, None, closed="left")
-_FROM_ZERO = Interval(Real, 0, None, closed="left")
+_COUNT = Number(Integral, 1, None, closed="left")
+_FROM_ZERO = Number(Real, 0, None, closed="left")
 _PATH = [str, os.PathLike, None]
 
 CONSTRAINTS = {
     "model": [callable, keras.Model, None],
-    "n_hidden": [Interval(Integral, 0, None, closed="left"), None],
+    "n_hidden": [Number(Integral, 0, None, closed="left"), None],
     "n_neurons": [_COUNT, None],
     "hidden_layer_sizes": ["array-like", None],
     "activation": [str, callable, list, tuple, None],
     "output_activation": [str, callable, None],
     "kernel_initializer": [str, keras.initializers.Initializer, None],
-    "dropout": [Interval(Real, 0, 1, closed="left"), None],
+    "dropout": [Number(Real, 0, 1, closed="left"), None],
     "normalization": [StrOptions({"batch", "layer"}), None],
     "l1": [_FROM_ZERO, None],
     "l2": [_FROM_ZERO, None],
     "dtype": [str, None],
     "model_kwargs": [dict, None],
-    "loss": [str, callable, keras.losses.Loss, None],
+    "loss": [str, callable, keras.losses.Loss, list, tuple, dict, None],
     "loss_kwargs": [dict, None],
-    "metrics": [str, callable, keras.metrics.Metric, list, tuple, None],
+    "metrics": [str, callable, keras.metrics.Metric, list, tuple, dict, None],
     "optimizer": [str, type, keras.optimizers.Optimizer, None],
     "learning_rate": [
-        Interval(Real, 0, None, closed="neither"),
+        Number(Real, 0, None, closed="neither"),
         keras.optimizers.schedules.LearningRateSchedule,
         StrOptions({"auto"}),
         None,
@@ -56,7 +56,7 @@ CONSTRAINTS = {
     "batch_size": [_COUNT],
     "shuffle": ["boolean"],
     "validation_fraction": [
-        Interval(Real, 0, 1, closed="neither"),
+        Number(Real, 0, 1, closed="neither"),
         StrOptions({"auto"}),
         None,
     ],
@@ -65,7 +65,7 @@ CONSTRAINTS = {
         HasMethods(["split", "get_n_splits"]),
     ],
     "early_stopping": ["boolean", StrOptions({"auto"})],
-    "patience": [Interval(Integral, 0, None, closed="left")],
+    "patience": [Number(Integral, 0, None, closed="left")],
     "min_delta": [_FROM_ZERO],
     "monitor": [str],
     "monitor_mode": [StrOptions({"auto", "min", "max"})],

@@ -89,7 +89,15 @@ BAD_PARAMETERS = {
     "model_kwargs": [3, [("a", 1)], {"nope": 1}, {3: 4}],
     "loss": ["nope", "", 3, int, "ctc", keras.losses.Loss],
     "loss_kwargs": [3, {"nope": 1}, {"delta": 2.0}],
-    "metrics": ["nope", 3, ["nope"], [3], [None], {"a": "mae"}, keras.metrics.Metric],
+    "metrics": [
+        "nope",
+        3,
+        ["nope"],
+        [3],
+        [None],
+        {"a": "mae", "b": "mse"},
+        keras.metrics.Metric,
+    ],
     "optimizer": [
         "nope",
         "",

@@ -10,6 +10,7 @@ from skann.training._loop import train, train_small
 from skann.training._program import compiling_pays, prepare
 from skann.training._rates import losses_by_rate
 from skann.training._small import SmallNetwork
+from skann.training._structure import as_declared, single
 from skann.training._unit import Unit, add_unit
 from skann.training._variables import input_dtype, read, weights_of
 
@@ -24,6 +25,7 @@ __all__ = [
     "SmallNetwork",
     "Unit",
     "add_unit",
+    "as_declared",
     "cast",
     "compiling_pays",
     "in_order",
@@ -31,6 +33,7 @@ __all__ = [
     "losses_by_rate",
     "prepare",
     "read",
+    "single",
     "train",
     "train_small",
     "weights_of",

@@ -5,14 +5,16 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
+from skann.training._structure import as_declared
 from skann.training._unit import constants_of, rescaling_by
 
 
 class _Batches(keras.utils.PyDataset):
     """A feed as Keras takes it, its rows in the order of the epoch."""
 
-    def __init__(self, feed, batch_size):
+    def __init__(self, model, feed, batch_size):
         super().__init__()
+        self.model = model
         self.feed = feed
         self.batch_size = batch_size
         self.order = np.arange(len(feed))
@@ -22,7 +24,8 @@ class _Batches(keras.utils.PyDataset):
 
     def __getitem__(self, step):
         start = step * self.batch_size
-        return self.feed.take(self.order[start : start + self.batch_size])
+        x, *rest = self.feed.take(self.order[start : start + self.batch_size])
+        return as_declared(self.model, x), *rest
 
 
 class _Shuffle(keras.callbacks.Callback):
@@ -80,11 +83,11 @@ def train_by_keras(
     dict of list of float
         Keras' history.
     """
-    batches = _Batches(feed, batch_size)
+    batches = _Batches(model, feed, batch_size)
     with gradients_by(model, unit):
         history = model.fit(
             batches,
-            validation_data=validation and _Batches(validation, batch_size),
+            validation_data=validation and _Batches(model, validation, batch_size),
             initial_epoch=initial_epoch,
             epochs=epochs,
             callbacks=[_Shuffle(batches, row_order), *callbacks],

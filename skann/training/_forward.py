@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from skann.training._cache import PROGRAMS, fingerprint
+from skann.training._structure import as_declared, single
 from skann.training._tracing import TRACING
 from skann.training._unit import constants_of, rescaling_by
 from skann.training._variables import input_dtype, standing_in
@@ -39,7 +40,8 @@ class ForwardProgram:
         return tf.reshape(outputs, [-1, tf.shape(outputs)[-1]])
 
     def _block(self, x):
-        return tf.cast(self._model(x, training=False), tf.float64)
+        outputs = self._model(as_declared(self._model, x), training=False)
+        return tf.cast(single(outputs), tf.float64)
 
     def __call__(self, values, x):
         missing = -len(x) % _BLOCK

@@ -15,6 +15,7 @@ from skann import _disk_cache
 from skann.training._cache import PROGRAMS, fingerprint
 from skann.training._last_batch import can_be_filled_up, counting_some, filled_up
 from skann.training._layers import is_plain_stack
+from skann.training._structure import as_declared
 from skann.training._tracing import (
     TRACING,
     fast_in_xla,
@@ -60,7 +61,8 @@ def prepare(model, feed):
         if is_plain_stack(model) and type(model.loss) in _PLAIN_LOSSES:
             y = keras.KerasTensor(row[1].shape, str(row[1].dtype))
             model._compile_loss.build(y, model.outputs[0])
-        model._symbolic_build(data_batch=row)
+        x, *rest = row
+        model._symbolic_build(data_batch=(as_declared(model, x), *rest))
 
 
 # Of rows whose shape is that of the outputs, or of one class number each.
@@ -160,7 +162,9 @@ class Program:
         """Take a step on the first `n_rows` rows, which are all unless it fills up."""
         with standing_in(self._variables, values):
             if not self.fills_up:
-                return self._logs(self._take_step(tuple(data)))
+                x, *rest = data
+                rows = (as_declared(self._model, x), *rest)
+                return self._logs(self._take_step(rows))
             data, *counted = filled_up(data, n_rows)
             with counting_some(self._model, n_rows, *counted):
                 return self._logs(self._take_step(data))

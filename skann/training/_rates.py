@@ -3,6 +3,7 @@
 from skann.training._fallback import gradients_by
 from skann.training._loop import trainer_for
 from skann.training._program import NotCompilable
+from skann.training._structure import as_declared
 from skann.training._threads import one_blas_thread
 
 
@@ -76,8 +77,8 @@ def _compiled_step(model, feed, batch_size, batches, n_steps, engine, unit):
 def _step_by_keras(model, feed, batches):
     def step(number):
         model.reset_metrics()
-        batch = feed.take(batches(number, len(feed)))
-        logs = model.train_on_batch(*batch, return_dict=True)
+        x, *rest = feed.take(batches(number, len(feed)))
+        logs = model.train_on_batch(as_declared(model, x), *rest, return_dict=True)
         return {name: float(value) for name, value in logs.items()}
 
     return step
