@@ -17,12 +17,16 @@ from scipy import sparse, special
 
 from skann.training import Forward, input_dtype, read, weights_of
 from skann.training._feed import dense_rows
-from skann.training._threads import in_threads
+from skann.training._threads import in_threads, one_blas_thread
 
 # Bytes of the rows that go through a network at a time: those of the widest layer of a
 # stack stay in the processor's cache.
 _CHUNK_BYTES = 8 * 2**20
-_STACK_BYTES = 2 * 2**20
+_STACK_BYTES = 2**20
+
+# Multiplications of a product which BLAS leaves to one thread, as it does all of one
+# row. Larger ones it shares, and adds up in another order while a fit holds it at one.
+_WORK_OF_ONE_THREAD = 2**17
 
 
 def _relu(z):
@@ -305,12 +309,18 @@ class _Stack:
         self._layers = layers
         widest = max([int(np.prod(row_shape)), *(w.shape[-1] for w in weights)])
         self._size = _rows_of(_STACK_BYTES, 8 * widest)
+        products = max((w.size for w in weights if w.ndim > 1), default=0)
+        self._row_work = products * int(np.prod(row_shape[:-1]))
 
     def outputs(self, X):
         """Return the outputs for every row."""
         chunks = _chunks(X.shape[0], self._size)
         if len(chunks) == 1:
-            return self._run(_rows(X, slice(None), np.float64), np.empty)
+            x = _rows(X, slice(None), np.float64)
+            if len(x) < 2 or len(x) * self._row_work <= _WORK_OF_ONE_THREAD:
+                return self._run(x, np.empty)
+            with one_blas_thread():
+                return self._run(x, np.empty)
 
         def run(chunks):
             array = _TwoArrays()

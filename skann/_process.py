@@ -4,9 +4,11 @@ import os
 import threading
 from contextlib import contextmanager
 
+from skann import _fork
+
 # Held for moments only, and never while code of the user's runs: whoever waits for it
 # may hold any other lock.
-LOCK = threading.RLock()
+LOCK = _fork.free_in_children(threading.RLock())
 
 
 @contextmanager

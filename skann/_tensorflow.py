@@ -14,7 +14,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from skann import _process
+from skann import _fork, _process
 from skann._quiet import without_chatter
 
 _SILENT = "3"
@@ -130,7 +130,13 @@ def start():
     joblib and Dask tell their workers in ``OMP_NUM_THREADS``. (What `tf.config` has
     for it is part of the disk cache's keys.) And the first process would take all of a
     GPU's memory, so that others fail.
+
+    Raises
+    ------
+    RuntimeError
+        In a process in which tensorflow cannot run.
     """
+    _fork.check()
     from tensorflow.python.eager import context
 
     # Nothing public tells whether there are devices yet, or makes them.

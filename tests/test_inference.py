@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.base import clone
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skann import MLPKerasRegressor
 from skann._inference import _ACTIVATIONS, Network, dense_stack
@@ -330,3 +330,15 @@ def test_a_bad_array_is_found(spoil, said, california):
     model = MLPKerasRegressor(n_neurons=8, epochs=1, random_state=0).fit(X, y)
     with pytest.raises((ValueError, TypeError), match=said):
         model.predict(spoil(X))
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 5, 50, 442, 3000])
+def test_predictions_do_not_depend_on_blas_threads(n_rows):
+    X = np.random.default_rng(0).normal(size=(n_rows, 784))
+    model = MLPKerasRegressor(n_neurons=300, epochs=1, random_state=0)
+    model.fit(X[:20], X[:20, 0])
+    found = []
+    for limit in (1, 2, 3):
+        with threadpool_limits(limit, user_api="blas"):
+            found.append(model.predict(X).tobytes())
+    assert len(set(found)) == 1

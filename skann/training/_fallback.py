@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
+from skann import _fork
 from skann.training._structure import as_declared
 from skann.training._unit import constants_of, rescaling_by
 
@@ -83,6 +84,7 @@ def train_by_keras(
     dict of list of float
         Keras' history.
     """
+    _fork.check()
     batches = _Batches(model, feed, batch_size)
     with gradients_by(model, unit):
         history = model.fit(

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from skann import _fork
 from skann.training._cache import PROGRAMS, fingerprint
 from skann.training._structure import as_declared, single
 from skann.training._tracing import TRACING
@@ -53,6 +54,7 @@ class Forward:
     """A model's forward pass, by the program of its architecture."""
 
     def __init__(self, model, row_shape):
+        _fork.check()
         self.dtype = np.dtype(input_dtype(model))
         key = (fingerprint(model), tuple(row_shape), "forward")
         self._program = PROGRAMS.get(key, lambda: ForwardProgram(model, row_shape))
@@ -61,4 +63,5 @@ class Forward:
 
     def __call__(self, x):
         """Return the outputs of rows x, as a float64 array."""
+        _fork.check()
         return self._program(self._values, x)

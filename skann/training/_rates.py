@@ -1,5 +1,6 @@
 """Steps whose learning rate changes from one to the next, and the loss of each."""
 
+from skann import _fork
 from skann.training._fallback import gradients_by
 from skann.training._loop import trainer_for
 from skann.training._program import NotCompilable
@@ -75,6 +76,8 @@ def _compiled_step(model, feed, batch_size, batches, n_steps, engine, unit):
 
 
 def _step_by_keras(model, feed, batches):
+    _fork.check()
+
     def step(number):
         model.reset_metrics()
         x, *rest = feed.take(batches(number, len(feed)))

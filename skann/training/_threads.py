@@ -8,9 +8,11 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
-_LOCK = threading.Lock()
-_fits = 0
-_holder = None
+from skann import _fork
+
+_LOCK = _fork.free_in_children(threading.Lock())
+_n_holding = 0
+_before = []
 
 
 @contextmanager
@@ -19,21 +21,50 @@ def one_blas_thread():
 
     The products of a small network gain nothing from more; meanwhile those of BLAS'
     threads that wait for work turn in circles, and take the cores from the compiled
-    loop and from fits in other threads. The setting is the whole process's, so the
-    first fit makes it and the last one takes it back.
+    loop and from fits in other threads. Besides, in another number of threads BLAS adds
+    up in another order. The setting is the whole process's, so the first block makes it
+    and the last one takes it back.
     """
-    global _fits, _holder
-    with _LOCK:
-        _fits += 1
-        if _fits == 1:
-            _holder = _Holder()
+    own = [(library, library.num_threads) for library in _libraries(True)]
+    _set(own, 1)
+    _hold()
     try:
         yield
     finally:
-        with _LOCK:
-            _fits -= 1
-            if not _fits:
-                _holder.let_go()
+        _let_go()
+        _set(own)
+
+
+def _hold():
+    global _n_holding, _before
+    with _LOCK:
+        if not _n_holding:
+            _before = [(library, library.num_threads) for library in _libraries(False)]
+            _set(_before, 1)
+        _n_holding += 1
+
+
+def _let_go():
+    global _n_holding
+    with _LOCK:
+        _n_holding -= 1
+        if not _n_holding:
+            _set(_before)
+
+
+def _set(libraries, n_threads=None):
+    """Set numbers of threads, or put back what they were."""
+    for library, n_before in libraries:
+        library.set_num_threads(n_before if n_threads is None else n_threads)
+
+
+@_fork.in_children
+def _let_go_of_the_parents():
+    # Its threads are not here, and never let go.
+    global _n_holding
+    if _n_holding:
+        _n_holding = 0
+        _set(_before)
 
 
 def in_threads(work, items):
@@ -65,31 +96,18 @@ def in_threads(work, items):
 
 
 def _n_blas_threads():
-    return max((library["num_threads"] for library in _blas().info()), default=1)
-
-
-class _Holder:
-    """Holds the limit in a thread: only the one that made it can take it back."""
-
-    def __init__(self):
-        self._held, self._done = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._hold, daemon=True)
-        self._thread.start()
-        self._held.wait()
-
-    def _hold(self):
-        try:
-            with _blas().limit(limits=1):
-                self._held.set()
-                self._done.wait()
-        finally:
-            self._held.set()
-
-    def let_go(self):
-        self._done.set()
-        self._thread.join()
+    return max((library.num_threads for library in _blas().lib_controllers), default=1)
 
 
 @cache
 def _blas():
     return ThreadpoolController().select(user_api="blas")
+
+
+def _libraries(of_a_thread):
+    """Return BLAS' libraries whose setting is each thread's own, or all the others."""
+    return [
+        library
+        for library in _blas().lib_controllers
+        if (getattr(library, "threading_layer", "") == "openmp") is of_a_thread
+    ]

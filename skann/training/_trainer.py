@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 
+from skann import _fork
 from skann.training._known import is_known
 from skann.training._program import check_compilable, compiling_pays, program_for
 from skann.training._stack import Evaluation
@@ -40,6 +41,7 @@ class Trainer:
     def __init__(
         self, model, feed, validation, batch_size, row_order, n_steps, watched, unit
     ):
+        _fork.check()
         check_compilable(model)
         self.model = model
         self.feed = feed

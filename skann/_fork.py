@@ -1,0 +1,55 @@
+"""Processes that are copies of one in which tensorflow was in use.
+
+A child that is made by ``fork`` has tensorflow's memory and none of its threads: what
+waits for one of them waits for ever.
+"""
+
+import os
+import sys
+
+_is_cut_off = False
+
+
+def _note():
+    global _is_cut_off
+    _is_cut_off = _is_cut_off or _has_started()
+
+
+def _has_started():
+    """Whether tensorflow has made its devices, and with them its threads."""
+    # Importing it here would start it in every child.
+    context = sys.modules.get("tensorflow.python.eager.context")
+    return context is not None and context.context()._initialized
+
+
+def in_children(function):
+    """Have a function called in every child that is forked."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=function)
+    return function
+
+
+def free_in_children(lock):
+    """Let a lock be free in every child: who held it is not there to let it go."""
+    in_children(lock._at_fork_reinit)
+    return lock
+
+
+def check():
+    """Raise RuntimeError where tensorflow would hang.
+
+    Raises
+    ------
+    RuntimeError
+        In a child that was forked after tensorflow was in use.
+    """
+    if _is_cut_off:
+        raise RuntimeError(
+            "tensorflow was used before this process was forked, and would wait here "
+            "for ever. Start processes by 'spawn' or 'forkserver' instead "
+            "(multiprocessing.get_context), or by joblib's own backend 'loky'; or fork "
+            "before anything is fitted."
+        )
+
+
+in_children(_note)
