@@ -652,9 +652,9 @@ def two_outputs():
     return keras.Model(rows, [layers.Dense(1)(rows), layers.Dense(1)(rows)])
 
 
-def named_output():
+def named_outputs():
     rows = keras.Input((3,))
-    return keras.Model(rows, {"a": layers.Dense(1)(rows)})
+    return keras.Model(rows, {n: layers.Dense(1)(rows) for n in "ab"})
 
 
 def two_inputs():
@@ -680,7 +680,7 @@ class NoCall(keras.Model):
         (lambda: keras.Sequential(), r"rows of shape \(3,\)"),
         (lambda: compiled_network(loss=None), "without a loss"),
         (two_outputs, "one output"),
-        (named_output, "one output"),
+        (named_outputs, "one output"),
         (two_inputs, r"rows of shape \(3,\)"),
         (lambda: NoCall(), "NoCall"),
     ],
