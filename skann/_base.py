@@ -331,7 +331,8 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         return "float64" if few else "float32"
 
     def _train(self, data, run, goes_on, partial=False):
-        feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
+        class_weight = getattr(self, "class_weight", None)
+        feed = self._feed(data, class_weight, partial)
         validation = None if data.validation is None else self._feed(data.validation)
         network = self._network
         if run.callbacks:  # They have the model.
@@ -419,17 +420,17 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
     def _row_order(self):
         return self._seeds.row_order if self.shuffle else in_order
 
-    def _feed(self, data, class_weight=None):
-        weight = self._class_weights(class_weight, data)
-        weight = None if weight is None else average_of_one(weight)
+    def _feed(self, data, class_weight=None, partial=False):
+        weight = self._row_weights(data, class_weight, partial)
         dtype = self._network.input_dtype
         check_fits(data.X, dtype)
         y = self._target.encode(data.y)
         return Feed(data.X, y, weight, data.rows, dtype, self._target.dtype)
 
-    def _class_weights(self, class_weight, data):
+    def _row_weights(self, data, class_weight, partial):
         """Return the rows' weights; the classifier multiplies those of the classes."""
-        return data.sample_weight
+        weight = data.sample_weight
+        return None if weight is None else average_of_one(weight)
 
     def _prepare(self, feed):
         try:
@@ -501,10 +502,12 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         """Return the network's outputs, of shape (n_samples, n_units), float64."""
         known = vars(self)
         checked = "_network" in known and "feature_names_in_" not in known
-        if not checked or not is_plain(X, known.get("_row_shape")):
+        row_shape = known.get("_row_shape")
+        if not checked or not is_plain(X, row_shape, self._network.largest):
             check_is_fitted(self)
             X = validate_data(self, X, reset=False, **_ACCEPTED)
             X = self._check_rows(X)
+            check_fits(X, self._network.input_dtype)
         return self._network.outputs(X)
 
     def __sklearn_clone__(self):

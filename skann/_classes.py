@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target
 
+from skann._data import average_of_one, relative
 from skann.exceptions import ModelError
 
 
@@ -265,6 +266,9 @@ def label_codes(y, classes):
 def class_weights(class_weight, y, classes):
     """Return the weight of each row by its label, of shape (n,), or None.
 
+    A class may have no row: a batch need not hold all of them. The classes' weights are
+    1 on the average.
+
     Parameters
     ----------
     class_weight : dict, "balanced" or None
@@ -281,20 +285,25 @@ def class_weights(class_weight, y, classes):
         return None
     if y.ndim > 1:
         raise ValueError("class_weight is not supported for multilabel targets.")
-    if isinstance(class_weight, dict):
-        for label, weight in class_weight.items():
-            if not isinstance(weight, Real) or not 0 <= weight < np.inf:
-                raise ValueError(
-                    f"class_weight must hold finite numbers from 0; got {weight!r} for "
-                    f"the class {label!r}."
-                )
-        strange = [label for label in class_weight if label not in classes]
-        if strange:
+    if not isinstance(class_weight, dict):
+        return compute_sample_weight(class_weight, y)
+    by_class = np.ones(len(classes))
+    strange = []
+    for label, weight in class_weight.items():
+        if not isinstance(weight, Real) or not 0 <= weight < np.inf:
             raise ValueError(
-                f"class_weight names {strange}, which are not among the classes "
-                f"{list(classes)}."
+                f"class_weight must hold finite numbers from 0; got {weight!r} for the "
+                f"class {label!r}."
             )
-    weights = compute_sample_weight(class_weight, y)
-    if not weights.any():
+        known = classes == label
+        if not np.any(known):
+            strange.append(label)
+        by_class[known] = weight
+    if strange:
+        raise ValueError(
+            f"class_weight names {strange}, which are not among the classes "
+            f"{list(classes)}."
+        )
+    if not by_class.any():
         raise ValueError(f"class_weight={class_weight} leaves no row any weight.")
-    return weights
+    return average_of_one(relative(by_class))[label_codes(y, classes)]

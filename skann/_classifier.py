@@ -16,6 +16,7 @@ from skann._classes import (
     is_for_classes,
 )
 from skann._compile import canonical_name
+from skann._data import average_of_one
 from skann._parameters import CONSTRAINTS, StrOptions
 
 
@@ -307,7 +308,9 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train for one epoch more, or for the first one.
 
-        Early stopping, checkpoints and TensorBoard belong to ``fit``.
+        Early stopping, held-out rows, checkpoints and TensorBoard belong to ``fit``. A
+        `class_weight` may name classes that these rows lack; "balanced" goes by the
+        frequencies of these rows.
 
         Parameters
         ----------
@@ -366,6 +369,22 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         outputs = self._outputs(X)
         return self._target.probabilities(outputs)
 
+    def predict_log_proba(self, X):
+        """Predict the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+            Rows of the shape that was fitted.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), dtype=float64
+            Of a probability of 0, minus infinity.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
     def _check_target(self, y, reset, classes):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -417,12 +436,18 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
             return y
         return y.argmax(axis=1) if are_one_hot(y) else None
 
-    def _class_weights(self, class_weight, data):
+    def _row_weights(self, data, class_weight, partial):
+        weight = super()._row_weights(data, class_weight, partial)
         y = self._labels(data.y) if self._is_one_hot else data.y
         by_class = class_weights(class_weight, y, self.classes_)
-        if by_class is None or data.sample_weight is None:
-            return data.sample_weight if by_class is None else by_class
-        return by_class * data.sample_weight
+        if by_class is None:
+            return weight
+        weight = by_class if weight is None else by_class * weight
+        if partial:  # A class weighs as much in each batch, whatever is beside it.
+            return weight
+        if not weight.any():
+            raise ValueError(f"class_weight={class_weight} leaves no row any weight.")
+        return average_of_one(weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

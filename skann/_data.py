@@ -20,19 +20,22 @@ def check_numeric(values, name):
 _FLOATS = (np.dtype("float64"), np.dtype("float32"))
 
 
-def is_plain(X, row_shape):
-    """Whether X is an array of such rows in which scikit-learn would find no fault.
+def is_plain(X, row_shape, largest):
+    """Whether X is an array of such rows in which no check would find a fault.
 
-    Its validation takes as long as the network's outputs for a few rows.
+    scikit-learn's validation takes as long as the network's outputs for a few rows.
     """
-    return (
-        type(X) is np.ndarray
-        and X.dtype in _FLOATS
-        and X.ndim > 1
-        and X.shape[1:] == row_shape
-        and len(X) > 0
-        and bool(np.isfinite(X).all())
-    )
+    if (
+        type(X) is not np.ndarray
+        or X.dtype not in _FLOATS
+        or X.ndim < 2
+        or X.shape[1:] != row_shape
+        or not len(X)
+    ):
+        return False
+    # Both are NaN where X has NaN, which is no part of any interval.
+    least, most = np.minimum.reduce(X, axis=None), np.maximum.reduce(X, axis=None)
+    return bool(-largest <= least and most <= largest)
 
 
 def check_fits(X, dtype):
@@ -43,6 +46,11 @@ def check_fits(X, dtype):
     limit = np.finfo(dtype).max
     if values.size and (values.max() > limit or values.min() < -limit):
         raise ValueError(f"Input X contains values too large for {np.dtype(dtype)!r}.")
+
+
+def relative(weight):
+    """Scale weights to 1 at most: only their ratios matter, and no sum overflows."""
+    return weight / weight.max()
 
 
 def average_of_one(weight):
@@ -77,10 +85,10 @@ class Data:
         weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
-        rows = np.flatnonzero(weight)
-        if not len(rows):
+        if not weight.any():
             raise ValueError(
                 "sample_weight is 0 for every row: there is nothing to fit."
             )
-        # No sum of weights overflows; only their ratios matter.
-        return cls(X, y[rows], weight[rows] / weight.max(), rows)
+        weight = relative(weight)
+        rows = np.flatnonzero(weight)
+        return cls(X, y[rows], weight[rows], rows)

@@ -1,6 +1,6 @@
 """What a fitted estimator holds: its network, also in a pickle and after a failure."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from skann import _persistence
 from skann._inference import Network
@@ -36,7 +36,8 @@ class HoldsNetwork:
     def _as_it_was_on_failure(self, goes_on):
         """Leave the estimator as it was before, if a fit fails.
 
-        One that goes on changes the values of the model's variables.
+        One that goes on changes the values of the model's variables. Until it is done,
+        or has failed, other threads predict by those from before.
         """
         model = values = None
         if goes_on:
@@ -45,15 +46,15 @@ class HoldsNetwork:
             model = self._network.model
             values = values_of(model)
         before = dict(vars(self))
-        try:
-            yield
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            if goes_on:
-                with self._network.changing():
+        with self._network.changing() if goes_on else nullcontext():
+            try:
+                yield
+            except BaseException:
+                vars(self).clear()
+                vars(self).update(before)
+                if goes_on:
                     assign_values(model, values)
-            raise
+                raise
 
     def __getstate__(self):
         return packed(self._state())

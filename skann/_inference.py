@@ -6,6 +6,7 @@ network runs in tensorflow, always in batches of the same shape, for the same re
 """
 
 import contextlib
+import functools
 import itertools
 import math
 import threading
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from scipy import sparse, special
+from scipy import sparse
 
-from skann.training import Forward, input_dtype, read, weights_of
+from skann._layer_functions import dense_function, dense_stack
+from skann.training import Forward, input_dtype, values_of
 from skann.training._feed import dense_rows
 from skann.training._threads import in_threads, one_blas_thread
 
@@ -29,151 +31,6 @@ _STACK_BYTES = 2**20
 _WORK_OF_ONE_THREAD = 2**17
 
 
-def _relu(z):
-    return np.maximum(z, 0.0, out=z)
-
-
-def _sigmoid(z):
-    return special.expit(z, out=z)
-
-
-def _tanh(z):
-    return np.tanh(z, out=z)
-
-
-def _softmax(z):
-    z -= z.max(axis=-1, keepdims=True)
-    np.exp(z, out=z)
-    z /= z.sum(axis=-1, keepdims=True)
-    return z
-
-
-_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-
-
-def _elu(z, alpha=1.0):
-    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0.0)))
-
-
-# Keras' activations by name, on float64 arrays, in which some work in place.
-_ACTIVATIONS = {
-    "linear": lambda z: z,
-    "relu": _relu,
-    "sigmoid": _sigmoid,
-    "tanh": _tanh,
-    "softmax": _softmax,
-    "softplus": lambda z: np.logaddexp(z, 0.0),
-    "exponential": np.exp,
-    "elu": _elu,
-    "selu": lambda z: _SELU_SCALE * _elu(z, _SELU_ALPHA),
-    "silu": lambda z: z * special.expit(z),
-    "gelu": lambda z: 0.5 * z * (1.0 + special.erf(z / np.sqrt(2.0))),
-    "leaky_relu": lambda z: np.where(z > 0, z, 0.2 * z),
-}
-
-
-def _dense(layer):
-    bias = _array(layer.bias) if layer.use_bias else None
-    return _dense_function(_array(layer.kernel), bias, layer.activation.__name__)
-
-
-def _dense_function(kernel, bias, activation):
-    activate = _ACTIVATIONS[activation]
-
-    def run(z, array):
-        z = np.matmul(z, kernel, out=array((*z.shape[:-1], kernel.shape[1])))
-        if bias is not None:
-            z += bias
-        return activate(z)
-
-    return run
-
-
-def _batch_normalization(layer):
-    scale = 1.0 / np.sqrt(_array(layer.moving_variance) + layer.epsilon)
-    if layer.scale:
-        scale *= _array(layer.gamma)
-    shift = -_array(layer.moving_mean) * scale
-    if layer.center:
-        shift += _array(layer.beta)
-    return lambda z, array: z * scale + shift
-
-
-def _layer_normalization(layer):
-    gamma = _array(layer.gamma) if layer.scale else 1.0
-    beta = _array(layer.beta) if layer.center else 0.0
-
-    def run(z, array):
-        mean = z.mean(axis=-1, keepdims=True)
-        variance = z.var(axis=-1, keepdims=True)
-        return (z - mean) / np.sqrt(variance + layer.epsilon) * gamma + beta
-
-    return run
-
-
-def _activation(layer):
-    activate = _ACTIVATIONS[layer.activation.__name__]
-    # These may be the caller's rows.
-    return lambda z, array: activate(np.array(z))
-
-
-def _array(variable):
-    return read([variable._value])[0].astype(np.float64)
-
-
-def _rescaling(layer):
-    scale, offset = (np.asarray(x, np.float64) for x in (layer.scale, layer.offset))
-    return lambda z, array: z * scale + offset
-
-
-def _flat(layer):
-    return lambda z, array: z.reshape(len(z), -1)
-
-
-def _same(layer):
-    return lambda z, array: z
-
-
-_LAYERS = {
-    keras.layers.InputLayer: _same,
-    keras.layers.Dropout: _same,
-    keras.layers.Flatten: _flat,
-    keras.layers.Rescaling: _rescaling,
-    keras.layers.Dense: _dense,
-    keras.layers.Activation: _activation,
-    keras.layers.BatchNormalization: _batch_normalization,
-    keras.layers.LayerNormalization: _layer_normalization,
-}
-
-
-def _is_plain(layer):
-    """Whether a layer is one of those above with nothing out of the ordinary."""
-    if type(layer) not in _LAYERS or layer.compute_dtype not in ("float32", "float64"):
-        return False
-    if isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
-        function = layer.activation
-        keras_own = getattr(keras.activations, getattr(function, "__name__", ""), None)
-        return function is keras_own and function.__name__ in _ACTIVATIONS
-    if isinstance(
-        layer, (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
-    ):
-        return layer.axis in (-1, [-1])
-    return True
-
-
-def dense_stack(model):
-    """Return the layers as functions, or None for no stack.
-
-    Each takes float64 rows, and what makes a new array of a shape: ``np.empty``, say.
-    """
-    if type(model) is not keras.Sequential or not all(map(_is_plain, model.layers)):
-        return None
-    kernels = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    if any(layer.lora_enabled or layer.quantization_mode for layer in kernels):
-        return None
-    return [_LAYERS[type(layer)](layer) for layer in model.layers]
-
-
 def described_stack(description, parameters):
     """Return what gives the outputs of a stack that is described, for rows.
 
@@ -185,7 +42,7 @@ def described_stack(description, parameters):
     """
     weights = description.views(parameters.astype(np.float64))
     names = [layer.activation for layer in description.layers]
-    layers = list(map(_dense_function, weights[::2], weights[1::2], names))
+    layers = list(map(dense_function, weights[::2], weights[1::2], names))
     unit = description.unit
     if unit is not None:
         layers.append(lambda z, array: z * unit.scale + unit.shift)
@@ -197,6 +54,7 @@ class Network:
 
     What is made of the model's weights is kept between calls. Once somebody else has
     the model, they are looked at in every call all the same: they are his to change.
+    While a thread trains the model, others are given outputs by its former weights.
 
     Parameters
     ----------
@@ -209,8 +67,11 @@ class Network:
     def __init__(self, model, is_lent=True):
         self.model = model
         self._is_lent = is_lent
-        self._n_changing = self._n_changes = 0
-        self._kept, self._keeping = None, threading.Lock()
+        self._kept = None
+        self._lock = threading.Lock()
+        # The threads that train it, how often one has begun, and what its variables
+        # held before the first of them did.
+        self._changing, self._n_begun, self._before = [], 0, None
 
     def lend(self):
         """Return the model to someone who may change it."""
@@ -220,52 +81,82 @@ class Network:
     @contextlib.contextmanager
     def changing(self):
         """Allow for other weights at any time while the block runs."""
-        with self._keeping:
-            self._n_changing += 1
+        thread = threading.get_ident()
+        with self._lock:
+            if not self._changing:
+                self._before = values_of(self.model)
+            self._changing.append(thread)
+            self._n_begun += 1
         try:
             yield
         finally:
-            with self._keeping:
-                self._n_changing -= 1
-                self._n_changes += 1
+            with self._lock:
+                self._changing.remove(thread)
                 self._kept = None
+                if not self._changing:
+                    self._before = None
 
     @property
     def input_dtype(self):
         """Type in which rows and targets are given to the network."""
         return input_dtype(self.model)
 
+    @functools.cached_property
+    def largest(self):
+        """The largest number that can be given to the network."""
+        return float(np.finfo(self.input_dtype).max)
+
     def outputs(self, X):
         """Return the outputs for every row, of shape (n, n_outputs), float64.
+
+        All of them by weights of one moment, whatever other threads do.
 
         Parameters
         ----------
         X : ndarray, memmap or CSR matrix of shape (n, ...)
             Read a chunk at a time.
         """
-        return self._function(X.shape[1:]).outputs(X)
+        n_begun = self._n_begun
+        function = self._function(X.shape[1:])
+        outputs = function.outputs(X)
+        if function.is_live and self._n_begun != n_begun:
+            # Training has begun meanwhile: these may be by weights old and new.
+            return self._function(X.shape[1:], is_live=False).outputs(X)
+        return outputs
 
-    def _function(self, row_shape):
-        kept, n_changes = self._kept, self._n_changes
-        same_rows = kept is not None and kept.row_shape == row_shape
-        if same_rows and not self._is_lent and not self._n_changing:
+    def _function(self, row_shape, is_live=True):
+        kept = self._kept
+        same_rows = is_live and kept is not None and kept.row_shape == row_shape
+        if same_rows and not self._is_lent and not self._changing:
             return kept.function
-        weights = weights_of(self.model)
+        values, n_begun, is_before = self._values()
         # tensorflow gives a variable other memory when it changes it, for as long as an
         # array holds on to what it had.
-        made_of = [*_addresses(weights), *_activations(self.model)]
-        if same_rows and kept.made_of == made_of:
+        made_of = [*_addresses(values), *_activations(self.model)]
+        is_live = is_live and not is_before
+        if same_rows and kept.made_of == made_of and is_live >= kept.function.is_live:
             return kept.function
-        stack = dense_stack(self.model)
-        if stack is None:
-            run = _Batches(self.model, row_shape)
-        else:
-            run = _Stack(stack, row_shape, weights)
-        with self._keeping:
-            # Unless another thread may have changed the weights meanwhile.
-            if self._n_changes == n_changes and not self._n_changing:
-                self._kept = _Kept(row_shape, weights, made_of, run)
-        return run
+        function = _function_of(self.model, values, row_shape, is_live)
+        with self._lock:
+            # Unless another thread trains, or has trained meanwhile.
+            if self._n_begun == n_begun and not self._changing and is_live:
+                self._kept = _Kept(row_shape, values, made_of, function)
+        return function
+
+    def _values(self):
+        """Return values of the variables, all of one moment, and which moment it is."""
+        with self._lock:
+            others = any(t != threading.get_ident() for t in self._changing)
+            values = self._before if others else values_of(self.model)
+            return values, self._n_begun, others
+
+
+def _function_of(model, values, row_shape, is_live):
+    by_variable = dict(zip(map(id, model.variables), values, strict=True))
+    stack = dense_stack(model, lambda v: by_variable[id(v)].astype(np.float64))
+    if stack is not None:
+        return _Stack(stack, row_shape, values)
+    return _Batches(model, row_shape, None if is_live else values)
 
 
 @dataclass(frozen=True)
@@ -273,7 +164,7 @@ class _Kept:
     """A function of rows, and what it is made of."""
 
     row_shape: tuple
-    weights: list
+    values: list
     made_of: list
     function: object
 
@@ -289,10 +180,14 @@ def _addresses(arrays):
 
 
 class _Batches:
-    """A network that runs in tensorflow."""
+    """A network that runs in tensorflow.
 
-    def __init__(self, model, row_shape):
-        self._forward = Forward(model, row_shape)
+    By the variables themselves, or by values that they had.
+    """
+
+    def __init__(self, model, row_shape, values=None):
+        self.is_live = values is None
+        self._forward = Forward(model, row_shape, values)
         self._size = _rows_of(_CHUNK_BYTES, 8 * int(np.prod(row_shape)))
 
     def outputs(self, X):
@@ -305,11 +200,14 @@ class _Batches:
 class _Stack:
     """A dense stack, with its layers as ``dense_stack`` returns them."""
 
-    def __init__(self, layers, row_shape, weights):
+    is_live = False
+
+    def __init__(self, layers, row_shape, values):
         self._layers = layers
-        widest = max([int(np.prod(row_shape)), *(w.shape[-1] for w in weights)])
+        widths = [value.shape[-1] for value in values if value.ndim]
+        widest = max([int(np.prod(row_shape)), *widths])
         self._size = _rows_of(_STACK_BYTES, 8 * widest)
-        products = max((w.size for w in weights if w.ndim > 1), default=0)
+        products = max((w.size for w in values if w.ndim > 1), default=0)
         self._row_work = products * int(np.prod(row_shape[:-1]))
 
     def outputs(self, X):

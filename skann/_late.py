@@ -6,6 +6,7 @@ and so it is trained and asked for predictions in arrays. ``model_`` makes the m
 """
 
 import copy
+import functools
 import threading
 from numbers import Real
 
@@ -126,6 +127,11 @@ class LateNetwork:
     def input_dtype(self):
         """Type in which rows and targets are given to the network."""
         return self._small.description.dtype
+
+    @functools.cached_property
+    def largest(self):
+        """The largest number that can be given to the network."""
+        return float(np.finfo(self.input_dtype).max)
 
     @property
     def traits(self):

@@ -302,8 +302,8 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
     def partial_fit(self, X, y, sample_weight=None):
         """Train for one epoch more, or for the first one.
 
-        Early stopping, checkpoints and TensorBoard belong to ``fit``; the unit of a
-        normalised y is that of the first call.
+        Early stopping, held-out rows, checkpoints and TensorBoard belong to ``fit``;
+        the unit of a normalised y is that of the first call.
 
         Parameters
         ----------

@@ -10,7 +10,8 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skann import MLPKerasRegressor
-from skann._inference import _ACTIVATIONS, Network, dense_stack
+from skann._inference import Network
+from skann._layer_functions import ACTIVATIONS, dense_stack
 from skann.training._threads import in_threads
 
 LAYERS = keras.layers
@@ -34,7 +35,7 @@ def with_attention():
 STACKS = {
     **{
         name: lambda name=name: sequential(LAYERS.Dense(5, activation=name))
-        for name in _ACTIVATIONS
+        for name in ACTIVATIONS
     },
     "batch norm": lambda: sequential(
         LAYERS.Dense(5, use_bias=False), LAYERS.BatchNormalization(), LAYERS.Dense(2)
@@ -87,7 +88,7 @@ def test_equals_keras(make):
 
 @pytest.mark.parametrize("name", STACKS)
 def test_dense_stacks_need_no_tensorflow(name):
-    assert dense_stack(STACKS[name]()) is not None
+    assert dense_stack(STACKS[name](), np.asarray) is not None
 
 
 @pytest.mark.parametrize(
@@ -270,9 +271,9 @@ def test_weights_that_change_meanwhile_are_not_kept(california, monkeypatch):
     estimator.fit(X, y)
     stack = dense_stack
 
-    def interrupted(model):
+    def interrupted(*arguments):
         monkeypatch.setattr("skann._inference.dense_stack", stack)
-        made = stack(model)
+        made = stack(*arguments)
         estimator.partial_fit(X, y)  # As another thread may do it.
         return made
 
@@ -299,7 +300,7 @@ def test_nobodys_weights_are_not_read_again(california, monkeypatch):
     X, y = california
     estimator = MLPKerasRegressor(n_neurons=8, epochs=2, dropout=0.5, random_state=0)
     expected = estimator.fit(X, y).predict(X)
-    monkeypatch.setattr("skann._inference.weights_of", None)
+    monkeypatch.setattr("skann._inference.values_of", None)
     np.testing.assert_array_equal(estimator.predict(X), expected)
     assert estimator.model_ is not None
     with pytest.raises(TypeError):

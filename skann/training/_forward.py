@@ -51,15 +51,23 @@ class ForwardProgram:
 
 
 class Forward:
-    """A model's forward pass, by the program of its architecture."""
+    """A model's forward pass, by the program of its architecture.
 
-    def __init__(self, model, row_shape):
+    With `values`, by these in the place of its variables.
+    """
+
+    def __init__(self, model, row_shape, values=None):
         _fork.check()
         self.dtype = np.dtype(input_dtype(model))
         key = (fingerprint(model), tuple(row_shape), "forward")
         self._program = PROGRAMS.get(key, lambda: ForwardProgram(model, row_shape))
-        variables = [*model.variables, *constants_of(model)]
-        self._values = [v._value for v in variables]
+        own = [v._value for v in model.variables]
+        if values is not None:
+            own = [
+                tf.Variable(value, dtype=of.dtype, trainable=of.trainable)
+                for value, of in zip(values, own, strict=True)
+            ]
+        self._values = [*own, *(v._value for v in constants_of(model))]
 
     def __call__(self, x):
         """Return the outputs of rows x, as a float64 array."""

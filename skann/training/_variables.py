@@ -38,6 +38,11 @@ def weights_of(model):
     return read([variable._value for variable in model.weights])
 
 
+def values_of(model):
+    """Return the values of all of a model's own variables, weights and seeds."""
+    return read([variable._value for variable in model.variables])
+
+
 def variables_of(model, unit=None):
     """Return every variable that training uses, each once, in a fixed order.
 
