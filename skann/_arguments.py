@@ -10,8 +10,9 @@ import inspect
 
 import keras
 
-from skann._compile import canonical_name, same
+from skann._compile import canonical_name
 from skann._numbers import plain
+from skann._same import same
 from skann._targets import TARGETS, asked_of_network
 from skann.models import build_mlp, initializer_name
 

@@ -21,8 +21,13 @@ from skann import _callbacks, _monitor, _serialisation
 from skann._arguments import BUILT_IN, NUMBERS, is_own
 from skann._build import FIXED_BY_BUILDING, build_model, traits_of
 from skann._checkpoint import Checkpoint
-from skann._compile import same
-from skann._data import Data, average_of_one, check_fits, check_numeric, is_plain
+from skann._data import (
+    Data,
+    average_of_one,
+    check_fits,
+    check_numeric,
+    is_plain,
+)
 from skann._fitted import HoldsNetwork
 from skann._history import best_epoch, divergence_text, joined
 from skann._inference import Network
@@ -37,6 +42,7 @@ from skann._parameters import (
 )
 from skann._paths import checkpoint_path_of, run_directory
 from skann._randomness import Seeds
+from skann._same import same, snapshot
 from skann._tasks import FitTask
 from skann._validation import HoldOut, check_groups, own_validation_set
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
@@ -271,7 +277,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         defaults = {p.name: p.default for p in parameters}
         defaults |= {**BUILT_IN, "dtype": self._dtype(data)}
         params = self.get_params(deep=False)
-        self._built_with = {name: params[name] for name in FIXED_BY_BUILDING}
+        self._built_with = self._fixed(params, defaults)
         params |= {name: plain(params[name]) for name in NUMBERS}
         recipe = (params, defaults, self._problem(), self._seeds.weights)
         self._recipe = late = None
@@ -306,10 +312,20 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         if self._recipe is not None:
             self._recipe = (*self._recipe, unit)
 
+    def _fixed(self, params, defaults):
+        """Return the parameters that a fit which goes on cannot change."""
+        fixed = {n: snapshot(params[n]) for n in FIXED_BY_BUILDING if n in params}
+        unset = (None, "auto") if is_own(self.model) else ("auto",)
+        if fixed["dtype"] in unset:
+            fixed["dtype"] = defaults["dtype"]
+        return fixed
+
     def _check_unchanged(self):
         """Let a new learning rate take effect; raise for what the network has fixed."""
         for name, value in self._built_with.items():
             new, value = plain(getattr(self, name)), plain(value)
+            if name == "dtype" and new in (None, "auto"):
+                continue
             if is_own(self.model):  # What is not set is as in the built-in network.
                 new, value = (
                     BUILT_IN.get(name) if v is None else v for v in (new, value)
@@ -423,9 +439,11 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
     def _feed(self, data, class_weight=None, partial=False):
         weight = self._row_weights(data, class_weight, partial)
         dtype = self._network.input_dtype
-        check_fits(data.X, dtype)
+        rows_dtype = self._network.rows_dtype
+        check_fits(data.X, rows_dtype)
         y = self._target.encode(data.y)
-        return Feed(data.X, y, weight, data.rows, dtype, self._target.dtype)
+        types = (dtype, self._target.dtype, rows_dtype)
+        return Feed(data.X, y, weight, data.rows, *types)
 
     def _row_weights(self, data, class_weight, partial):
         """Return the rows' weights; the classifier multiplies those of the classes."""
@@ -507,7 +525,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             check_is_fitted(self)
             X = validate_data(self, X, reset=False, **_ACCEPTED)
             X = self._check_rows(X)
-            check_fits(X, self._network.input_dtype)
+            check_fits(X, self._network.rows_dtype)
         return self._network.outputs(X)
 
     def __sklearn_clone__(self):

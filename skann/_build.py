@@ -38,12 +38,14 @@ from skann.exceptions import ModelError
 from skann.models import build_mlp
 from skann.training import add_unit, as_declared, single
 
-# What a fit that goes on with its network cannot change; "dtype" may be "auto".
+# What a fit that goes on with its network cannot change: the unit of y neither, which
+# only a regressor has.
 FIXED_BY_BUILDING = (
     "model",
     "model_kwargs",
-    *(name for name in NETWORK_PARAMETERS if name != "dtype"),
+    *NETWORK_PARAMETERS,
     *COMPILE_PARAMETERS,
+    "normalize_y",
 )
 
 

@@ -119,13 +119,6 @@ def optimizer_of(params, defaults):
     return type(optimizer).from_config(optimizer.get_config())
 
 
-def same(value, default):
-    """Whether a parameter was left at its default."""
-    if value is default:
-        return True
-    return type(value) is type(default) and bool(np.all(value == default))
-
-
 def _check_class(parameter, cls, base):
     if not issubclass(cls, base) or cls is base:
         raise ValueError(

@@ -1,5 +1,6 @@
 """Validated training data, and which of its rows are used."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,16 +42,60 @@ def is_plain(X, row_shape, largest):
 def check_fits(X, dtype):
     """Raise ValueError where X has values that the network's type cannot hold."""
     values = X.data if sparse.issparse(X) else X
-    if values.dtype.kind != "f" or values.dtype.itemsize <= np.dtype(dtype).itemsize:
-        return
-    limit = np.finfo(dtype).max
-    if values.size and (values.max() > limit or values.min() < -limit):
+    least, most = _bounds(dtype)
+    if are_floats(dtype):
+        whole = values.dtype.kind != "f" and dtype != "float16"
+        if whole or values.dtype.itemsize <= np.dtype(dtype).itemsize:
+            return
+    elif values.dtype.kind == "f" and not all(map(_are_whole, _chunks(values))):
+        raise ValueError(f"Input X must hold whole numbers: the network takes {dtype}.")
+    if values.size and not least <= values.min().item() <= values.max().item() <= most:
         raise ValueError(f"Input X contains values too large for {np.dtype(dtype)!r}.")
 
 
 def relative(weight):
     """Scale weights to 1 at most: only their ratios matter, and no sum overflows."""
     return weight / weight.max()
+
+
+def are_floats(dtype):
+    """Whether values of a network's type are floating-point numbers."""
+    return "float" in dtype
+
+
+def largest_of(dtype):
+    """Return the largest number of a floating type; below 0 for any other type.
+
+    There, more is to be looked at than how large a number is.
+    """
+    return _bounds(dtype)[1] if are_floats(dtype) else -1.0
+
+
+def _bounds(dtype):
+    if are_floats(dtype):
+        most = _MOST_BFLOAT16 if dtype == "bfloat16" else float(np.finfo(dtype).max)
+        return -most, most
+    if dtype == "bool":
+        return 0, 1
+    try:
+        return np.iinfo(dtype).min, np.iinfo(dtype).max
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"The network takes inputs of type {dtype!r}, and X holds numbers."
+        ) from None
+
+
+_MOST_BFLOAT16 = float.fromhex("0x1.fep127")
+
+
+def _are_whole(values):
+    return bool((values == np.trunc(values)).all())
+
+
+def _chunks(values, n=2**20):
+    """Yield parts of an array, which may be memory-mapped."""
+    rows = max(1, n // max(1, math.prod(values.shape[1:])))
+    return (values[start : start + rows] for start in range(0, len(values), rows))
 
 
 def average_of_one(weight):

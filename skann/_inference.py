@@ -16,8 +16,9 @@ import keras
 import numpy as np
 from scipy import sparse
 
+from skann._data import largest_of
 from skann._layer_functions import dense_function, dense_stack
-from skann.training import Forward, input_dtype, values_of
+from skann.training import Forward, input_dtype, rows_dtype, values_of
 from skann.training._feed import dense_rows
 from skann.training._threads import in_threads, one_blas_thread
 
@@ -76,6 +77,10 @@ class Network:
     def lend(self):
         """Return the model to someone who may change it."""
         self._is_lent = True
+        if self.model.built:
+            # For Keras, a model that was never called cannot be exported: a shape for
+            # its inputs might be missing. That of one which is built is known.
+            self.model._called = True
         return self.model
 
     @contextlib.contextmanager
@@ -98,13 +103,18 @@ class Network:
 
     @property
     def input_dtype(self):
-        """Type in which rows and targets are given to the network."""
+        """Floating type in which targets and weights are given to the network."""
         return input_dtype(self.model)
+
+    @property
+    def rows_dtype(self):
+        """Type in which rows are given to the network."""
+        return rows_dtype(self.model)
 
     @functools.cached_property
     def largest(self):
-        """The largest number that can be given to the network."""
-        return float(np.finfo(self.input_dtype).max)
+        """The largest number in X that needs no look at its type."""
+        return largest_of(self.rows_dtype)
 
     def outputs(self, X):
         """Return the outputs for every row, of shape (n, n_outputs), float64.

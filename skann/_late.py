@@ -16,6 +16,7 @@ import numpy as np
 from skann._arguments import filled_in, is_own
 from skann._build import Traits, build_model
 from skann._compile import canonical_name, loss_of
+from skann._data import largest_of
 from skann._inference import Network, described_stack
 from skann._scopes import outside_of_scopes
 from skann._targets import TARGETS
@@ -125,13 +126,15 @@ class LateNetwork:
 
     @property
     def input_dtype(self):
-        """Type in which rows and targets are given to the network."""
+        """Floating type in which targets and weights are given to the network."""
         return self._small.description.dtype
+
+    rows_dtype = input_dtype
 
     @functools.cached_property
     def largest(self):
-        """The largest number that can be given to the network."""
-        return float(np.finfo(self.input_dtype).max)
+        """The largest number in X that needs no look at its type."""
+        return largest_of(self.rows_dtype)
 
     @property
     def traits(self):

@@ -147,6 +147,8 @@ def dense_stack(model, array_of):
     """
     if type(model) is not keras.Sequential or not all(map(_is_plain, model.layers)):
         return None
+    if any(x.dtype in ("float16", "bfloat16") for x in model.inputs):
+        return None  # It rounds the rows.
     kernels = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     if any(layer.lora_enabled or layer.quantization_mode for layer in kernels):
         return None

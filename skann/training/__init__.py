@@ -12,7 +12,7 @@ from skann.training._rates import losses_by_rate
 from skann.training._small import SmallNetwork
 from skann.training._structure import as_declared, single
 from skann.training._unit import Unit, add_unit
-from skann.training._variables import input_dtype, values_of
+from skann.training._variables import input_dtype, rows_dtype, values_of
 
 __all__ = [
     "ACTIVATIONS",
@@ -32,6 +32,7 @@ __all__ = [
     "input_dtype",
     "losses_by_rate",
     "prepare",
+    "rows_dtype",
     "single",
     "train",
     "train_small",

@@ -150,6 +150,18 @@ class DenseTrainer:
         """Return the values of the model's weights, as they are now."""
         return self._stack.weights()
 
+    def optimizer_state(self):
+        """Return the optimizer's state, as it is now."""
+        optimizer = self._optimizer
+        return [*(slot.copy() for slot in optimizer.slots), np.array(optimizer.n_steps)]
+
+    def set_optimizer_state(self, state):
+        """Give the optimizer a state that it has had."""
+        *slots, n_steps = state
+        for own, slot in zip(self._optimizer.slots, slots, strict=True):
+            own[...] = slot
+        self._optimizer.n_steps = int(n_steps)
+
     def finish(self):
         """Give the state its values."""
         self._publish()

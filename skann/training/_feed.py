@@ -31,13 +31,23 @@ class Feed:
         Floating type of the model's variables.
     y_dtype : str, default=None
         Type of the targets, if it is another.
+    rows_dtype : str, default=None
+        Type in which the model takes rows, if it is another.
     """
 
     def __init__(
-        self, X, y, sample_weight=None, rows=None, dtype="float32", y_dtype=None
+        self,
+        X,
+        y,
+        sample_weight=None,
+        rows=None,
+        dtype="float32",
+        y_dtype=None,
+        rows_dtype=None,
     ):
         self.dtype = np.dtype(dtype)
-        self.X, self.rows = _at_hand(X, rows, self.dtype)
+        self.rows_dtype = np.dtype(rows_dtype or dtype)
+        self.X, self.rows = _at_hand(X, rows, self.rows_dtype)
         # Class numbers stay integers, everything else takes the model's type.
         self.y = y if y.dtype.kind == "i" else y.astype(y_dtype or dtype, copy=False)
         self.sample_weight = (
@@ -57,7 +67,7 @@ class Feed:
     def take(self, positions):
         """Return x and y of the rows at `positions`, and weights if there are any."""
         rows = positions if self.rows is None else self.rows[positions]
-        x, y = dense_rows(self.X, rows, self.dtype), self.y.take(positions, axis=0)
+        x, y = dense_rows(self.X, rows, self.rows_dtype), self.y.take(positions, axis=0)
         if self.sample_weight is None:
             return x, y
         return x, y, self.sample_weight[positions]
@@ -70,7 +80,7 @@ class Feed:
 
     def steps_per_chunk(self, batch_size):
         """Return how many batches of these rows make a chunk."""
-        row_bytes = self.dtype.itemsize * int(np.prod(self.row_shape))
+        row_bytes = self.rows_dtype.itemsize * int(np.prod(self.row_shape))
         step_bytes = max(1, batch_size * row_bytes)
         enough = min(_ENOUGH_STEPS, _MOST_BYTES // step_bytes)
         return min(max(_CHUNK_BYTES // step_bytes, enough, 1), _MOST_STEPS)

@@ -8,7 +8,7 @@ from skann.training._cache import PROGRAMS, fingerprint
 from skann.training._structure import as_declared, single
 from skann.training._tracing import TRACING
 from skann.training._unit import constants_of, rescaling_by
-from skann.training._variables import input_dtype, standing_in
+from skann.training._variables import rows_dtype, standing_in
 
 # Rows of one batch of a forward pass: always as many, so that a row's outputs do not
 # depend on how many rows were asked for.
@@ -25,7 +25,7 @@ class ForwardProgram:
         constants = constants_of(model)
         self._variables = [*model.variables, *constants]
         values = [v._value for v in self._variables]
-        rows = tf.TensorSpec((None, *row_shape), input_dtype(model))
+        rows = tf.TensorSpec((None, *row_shape), rows_dtype(model))
         with TRACING, rescaling_by(model, constants):
             self._run = tf.function(
                 self._blocks, autograph=False
@@ -58,7 +58,7 @@ class Forward:
 
     def __init__(self, model, row_shape, values=None):
         _fork.check()
-        self.dtype = np.dtype(input_dtype(model))
+        self.dtype = np.dtype(rows_dtype(model))
         key = (fingerprint(model), tuple(row_shape), "forward")
         self._program = PROGRAMS.get(key, lambda: ForwardProgram(model, row_shape))
         own = [v._value for v in model.variables]

@@ -5,7 +5,7 @@ import operator
 import keras
 import numpy as np
 
-from skann.training._variables import weights_of
+from skann.training._variables import read, weights_of
 
 
 class ReadsWeights(keras.callbacks.Callback):
@@ -55,6 +55,9 @@ class _Lent:
 class KeepFinite(ReadsWeights):
     """Stop a fit whose loss is no longer finite, and keep the last finite weights.
 
+    The optimizer's state goes back with them: moments that are NaN would spoil all
+    training to come.
+
     Parameters
     ----------
     unit : Unit or None
@@ -74,6 +77,17 @@ class KeepFinite(ReadsWeights):
         self._judges_loss = unit is None or not unit.is_extreme
         self.diverged_epoch = None
         self.weights = None
+        self._optimizer = None
+
+    def keep_optimizer(self, trainer):
+        """Take what has ``optimizer_state`` and ``set_optimizer_state``."""
+        self._optimizer = trainer
+
+    def on_train_begin(self, logs=None):
+        """Keep the optimizer's state, to go back to."""
+        if self._optimizer is None:
+            self._optimizer = _OptimizerOf(self.model)
+        self._states = [self._optimizer.optimizer_state()] * 2
 
     def on_epoch_end(self, epoch, logs=None):
         """Stop at a loss or weights that are not finite; else keep the weights."""
@@ -81,9 +95,14 @@ class KeepFinite(ReadsWeights):
         loss = (logs or {}).get("loss", 0.0) if self._judges_loss else 0.0
         if np.isfinite(loss) and _all_finite(weights):
             self.weights = weights
+            self._states[-1] = self._optimizer.optimizer_state()
         else:
             self.diverged_epoch = epoch
             self.model.stop_training = True
+            # The loss can be finite still where moments have overflowed.
+            first, last = self._states
+            state = last if _all_finite(last) else first
+            self._optimizer.set_optimizer_state(state)
 
     def on_train_end(self, logs=None):
         """Put finite weights back, unless early stopping has done so already."""
@@ -95,3 +114,19 @@ class KeepFinite(ReadsWeights):
 
 def _all_finite(weights):
     return all(np.isfinite(w).all() for w in weights if w.dtype.kind == "f")
+
+
+class _OptimizerOf:
+    """The optimizer of a model that Keras trains."""
+
+    def __init__(self, model):
+        optimizer = model.optimizer
+        variables = [] if optimizer is None else optimizer.variables
+        self._values = [variable._value for variable in variables]
+
+    def optimizer_state(self):
+        return read(self._values)
+
+    def set_optimizer_state(self, state):
+        for variable, value in zip(self._values, state, strict=True):
+            variable.assign(value)

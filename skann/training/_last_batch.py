@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from skann.training._layers import is_plain_stack
-from skann.training._variables import input_dtype
+from skann.training._variables import input_dtype, rows_dtype
 
 # Losses that are a mean over rows of what depends on that row alone.
 _OF_ROWS = {
@@ -35,6 +35,7 @@ def can_be_filled_up(model):
     """Whether rows of weight 0 change nothing in a step of this model."""
     return (
         is_plain_stack(model)
+        and rows_dtype(model) == input_dtype(model)
         and not any(map(_mixes_rows, model.layers))
         # In less precision, the weights of the rows would be rounded.
         and all(_is_as_precise(loss, input_dtype(model)) for loss in _losses(model))

@@ -147,7 +147,7 @@ def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched
         With the reason.
     """
     arguments = (model, feed, validation, batch_size, row_order)
-    plain = is_plain(model, feed.row_shape)
+    plain = feed.rows_dtype == feed.dtype and is_plain(model, feed.row_shape)
     if plain and not compiling_pays(n_steps, model.count_params()):
         return DenseTrainer(model, KerasState(model), *arguments[1:], watched)
     return Trainer(*arguments, n_steps, watched, unit)
@@ -159,6 +159,8 @@ def run_epochs(trainer, callbacks, initial_epoch, epochs, verbose):
     for callback in callbacks:
         if isinstance(callback, ReadsWeights):
             callback.read_from(trainer.weights)
+        if isinstance(callback, KeepFinite):
+            callback.keep_optimizer(trainer)
     callbacks = keras.callbacks.CallbackList(
         callbacks,
         add_history=True,

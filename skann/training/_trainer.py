@@ -10,7 +10,7 @@ from skann import _fork
 from skann.training._known import is_known
 from skann.training._program import check_compilable, compiling_pays, program_for
 from skann.training._stack import Evaluation
-from skann.training._variables import ProgramVariables
+from skann.training._variables import ProgramVariables, read
 from skann.training._widths import shared_units
 
 
@@ -54,7 +54,10 @@ class Trainer:
         self._train = self._phase(feed, batch_size, "train", n_steps)
         # The loss of a plain stack needs no program of its own.
         self._evaluation = None
-        if validation is not None and is_known(model, feed.row_shape, dropout=True):
+        known = feed.rows_dtype == feed.dtype and (
+            is_known(model, feed.row_shape, dropout=True)
+        )
+        if validation is not None and known:
             self._evaluation = Evaluation(model, validation)
         with _meanwhile(self._train.compile, self._train.needs_compiling):
             if validation is not None and self._evaluation is None:
@@ -94,6 +97,15 @@ class Trainer:
         if self._weights is None:
             self._weights = self._variables.weights()
         return self._weights
+
+    def optimizer_state(self):
+        """Return the optimizer's state, as it is now."""
+        return read(self._variables.of_optimizer)
+
+    def set_optimizer_state(self, state):
+        """Give the optimizer a state that it has had."""
+        for variable, value in zip(self._variables.of_optimizer, state, strict=True):
+            variable.assign(value)
 
     def finish(self):
         """Give the model its variables, averaged weights as Keras' fit does."""

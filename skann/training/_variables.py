@@ -70,8 +70,18 @@ def standing_in(variables, values):
             variable._value = value
 
 
+def rows_dtype(model):
+    """Return the type in which a model is given its rows: what its input declares.
+
+    Elsewhere the number of a category, say, would go by way of floats, which cannot
+    hold all of them. A model that declares no input is given floats.
+    """
+    inputs = getattr(model, "inputs", None)
+    return inputs[0].dtype if inputs else input_dtype(model)
+
+
 def input_dtype(model):
-    """Return the floating type in which a model is given its rows and targets.
+    """Return the floating type in which a model is given its targets and weights.
 
     That of its weights: a model's own ``variable_dtype`` says nothing of its layers.
     """
@@ -88,7 +98,7 @@ class ProgramVariables:
 
     def __init__(self, model, unit=None):
         self._keras = variables_of(model, unit)
-        self._weights = model.weights
+        self._weights, self._optimizer = model.weights, model.optimizer
         self.values = [v._value for v in self._keras]
         self._padded = []
 
@@ -104,6 +114,14 @@ class ProgramVariables:
                 self._padded.append(i)
         self._published = [None] * len(self._padded)
         self.pull()
+
+    @property
+    def of_optimizer(self):
+        """The optimizer's among the variables."""
+        optimizer = self._optimizer.variables if self._optimizer is not None else []
+        wanted = {id(variable) for variable in optimizer}
+        pairs = zip(self._keras, self.values, strict=True)
+        return [value for variable, value in pairs if id(variable) in wanted]
 
     def pull(self):
         """Give the stand-ins what the model's variables hold, where it is new."""
