@@ -41,6 +41,8 @@ def learn_unit(y, sample_weight, loss, output_activation, n_units):
     """
     if output_activation not in _LINES | _HALF_LINES:
         return None, f"an output activation of {output_activation!r} is bound to a unit"
+    if n_units > 1 and keras.config.image_data_format() == "channels_first":
+        return None, "Keras rescales images then, not columns: 'channels_first' is set"
     degree = _degree(loss, y.shape[1], n_units)
     if degree is None:
         return None, f"loss={canonical_name(loss)!r} is bound to a unit"

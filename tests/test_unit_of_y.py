@@ -215,6 +215,19 @@ def test_a_loss_bound_to_a_unit_leaves_y_as_it_is(capsys, loss):
     assert name
 
 
+def test_columns_are_left_where_keras_would_take_them_for_channels():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        model = MLPKerasRegressor(**QUICK).fit(X, WIDE)
+        outputs = model.model_.predict(X, verbose=0)
+        np.testing.assert_allclose(outputs, model.predict(X), rtol=1e-4)
+        one = MLPKerasRegressor(**QUICK).fit(X, Y)
+        outputs = one.model_.predict(X, verbose=0).ravel()
+        np.testing.assert_allclose(outputs, one.predict(X), rtol=1e-4)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
 def huber(y_true, y_pred):
     """Has the name of a loss of Keras', and is another one."""
     return keras.ops.mean(keras.ops.abs(y_true - y_pred) / keras.ops.abs(y_true), -1)
