@@ -9,6 +9,7 @@ import contextlib
 import functools
 import itertools
 import math
+import operator
 import threading
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from skann._layer_functions import dense_function, dense_stack
 from skann.training import Forward, input_dtype, rows_dtype, values_of
 from skann.training._feed import dense_rows
 from skann.training._threads import in_threads, one_blas_thread
+from skann.training._unit import unit_layer
 
 # Bytes of the rows that go through a network at a time: those of the widest layer of a
 # stack stay in the processor's cache.
@@ -137,20 +139,19 @@ class Network:
     def _function(self, row_shape, is_live=True):
         kept = self._kept
         same_rows = is_live and kept is not None and kept.row_shape == row_shape
-        if same_rows and not self._is_lent and not self._changing:
+        nobody_has_it = not self._is_lent and not self._changing
+        if same_rows and nobody_has_it and not kept.function.has_own_code:
             return kept.function
         values, n_begun, is_before = self._values()
-        # tensorflow gives a variable other memory when it changes it, for as long as an
-        # array holds on to what it had.
-        made_of = [*_addresses(values), *_activations(self.model)]
+        parts = _parts(self.model)
         is_live = is_live and not is_before
-        if same_rows and kept.made_of == made_of and is_live >= kept.function.is_live:
+        if same_rows and is_live >= kept.function.is_live and kept.is_of(values, parts):
             return kept.function
         function = _function_of(self.model, values, row_shape, is_live)
         with self._lock:
             # Unless another thread trains, or has trained meanwhile.
             if self._n_begun == n_begun and not self._changing and is_live:
-                self._kept = _Kept(row_shape, values, made_of, function)
+                self._kept = _Kept(row_shape, values, parts, function)
         return function
 
     def _values(self):
@@ -175,14 +176,31 @@ class _Kept:
 
     row_shape: tuple
     values: list
-    made_of: list
+    parts: list
     function: object
 
+    def is_of(self, values, parts):
+        """Whether a model that has these values and parts computes the same."""
+        # tensorflow gives a variable other memory when it changes it, for as long as an
+        # array holds on to what it had.
+        return (
+            len(parts) == len(self.parts)
+            and all(map(operator.is_, parts, self.parts))
+            and _addresses(values) == _addresses(self.values)
+            and self.function.is_up_to_date()
+        )
 
-def _activations(model):
-    """Return the activations of a stack's layers, which can be set to others."""
-    layers = model.layers if type(model) is keras.Sequential else []
-    return [getattr(layer, "activation", None) for layer in layers]
+
+def _parts(model):
+    """Return the layers of a stack, or of y's unit, and all that they hold."""
+    if type(model) is keras.Sequential:
+        layers = [model, *model.layers]
+    else:
+        layers = filter(None, [unit_layer(model)])
+    parts = []
+    for layer in layers:
+        parts += [layer, type(layer).call, *vars(layer).values()]
+    return parts
 
 
 def _addresses(arrays):
@@ -198,6 +216,8 @@ class _Batches:
     def __init__(self, model, row_shape, values=None):
         self.is_live = values is None
         self._forward = Forward(model, row_shape, values)
+        self.has_own_code = self._forward.has_own_code
+        self.is_up_to_date = self._forward.is_up_to_date
         self._size = _rows_of(_CHUNK_BYTES, 8 * int(np.prod(row_shape)))
 
     def outputs(self, X):
@@ -210,7 +230,7 @@ class _Batches:
 class _Stack:
     """A dense stack, with its layers as ``dense_stack`` returns them."""
 
-    is_live = False
+    is_live = has_own_code = False
 
     def __init__(self, layers, row_shape, values):
         self._layers = layers
@@ -219,6 +239,10 @@ class _Stack:
         self._size = _rows_of(_STACK_BYTES, 8 * widest)
         products = max((w.size for w in values if w.ndim > 1), default=0)
         self._row_work = products * int(np.prod(row_shape[:-1]))
+
+    def is_up_to_date(self):
+        """Whether it computes what its model does: its parts say so."""
+        return True
 
     def outputs(self, X):
         """Return the outputs for every row."""

@@ -4,6 +4,9 @@ import keras
 import numpy as np
 from scipy import special
 
+from skann.training._layers import is_keras_activation
+from skann.training._libraries import is_as_made
+
 
 def _relu(z):
     return np.maximum(z, 0.0, out=z)
@@ -123,10 +126,10 @@ def _is_plain(layer):
     """Whether a layer is one of those above with nothing out of the ordinary."""
     if type(layer) not in _LAYERS or layer.compute_dtype not in ("float32", "float64"):
         return False
+    if not is_as_made(layer):
+        return False
     if isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
-        function = layer.activation
-        keras_own = getattr(keras.activations, getattr(function, "__name__", ""), None)
-        return function is keras_own and function.__name__ in ACTIVATIONS
+        return is_keras_activation(layer.activation, ACTIVATIONS)
     if isinstance(
         layer, (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
     ):
@@ -145,7 +148,9 @@ def dense_stack(model, array_of):
     array_of : callable
         Returns the value of a variable, a float64 array.
     """
-    if type(model) is not keras.Sequential or not all(map(_is_plain, model.layers)):
+    if type(model) is not keras.Sequential or not is_as_made(model):
+        return None
+    if not all(map(_is_plain, model.layers)):
         return None
     if any(x.dtype in ("float16", "bfloat16") for x in model.inputs):
         return None  # It rounds the rows.

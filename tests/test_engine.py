@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
 from skann.exceptions import EngineError
-from skann.training._cache import PROGRAMS, fingerprint
+from skann.training._cache import PROGRAMS, description_of
 
 # Little work on a plain stack needs no program; a metric makes it no plain one.
 TRACED = {
@@ -173,7 +173,7 @@ def test_functions_are_told_apart_by_what_they_close_over():
     def compiled(power):
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         model.compile("sgd", closing_over(power))
-        return fingerprint(model)
+        return description_of(model).key
 
     assert compiled(1.5) == compiled(1.5)
     assert compiled(1.5) != compiled(2.0)
@@ -185,7 +185,7 @@ def test_layers_are_told_apart_by_the_arrays_they_hold():
         layer.adapt(X)
         model = keras.Sequential([keras.Input((2,)), layer, keras.layers.Dense(1)])
         model.compile("sgd", "mse")
-        return fingerprint(model)
+        return description_of(model).key
 
     X = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
     assert adapted(X) == adapted(X)

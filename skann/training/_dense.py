@@ -18,6 +18,7 @@ import numpy as np
 from scipy.linalg import blas
 
 from skann.training._known import cast, dense_layers, described, has, is_known
+from skann.training._libraries import is_as_made
 from skann.training._stack import Stack, as_logs
 from skann.training._variables import read
 
@@ -40,6 +41,7 @@ def is_plain(model, row_shape):
         type(optimizer) in (keras.optimizers.Adam, keras.optimizers.SGD)
         and isinstance(optimizer._learning_rate, keras.Variable)
         and has(vars(optimizer), _OPTIMIZER_SETTINGS)
+        and is_as_made(optimizer)
         and is_known(model, row_shape)
     )
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from skann import _fork
-from skann.training._cache import PROGRAMS, fingerprint
+from skann.training._cache import PROGRAMS, description_of_outputs
 from skann.training._structure import as_declared, single
 from skann.training._tracing import TRACING
 from skann.training._unit import constants_of, rescaling_by
@@ -45,22 +45,62 @@ class ForwardProgram:
         return tf.cast(single(outputs), tf.float64)
 
     def __call__(self, values, x):
-        missing = -len(x) % _BLOCK
-        padded = np.concatenate([x, np.zeros((missing, *x.shape[1:]), x.dtype)])
-        return self._run(values, tf.constant(padded)).numpy()[: len(x)]
+        return self._run(values, tf.constant(_whole_blocks(x))).numpy()[: len(x)]
+
+
+def _whole_blocks(x):
+    missing = -len(x) % _BLOCK
+    return np.concatenate([x, np.zeros((missing, *x.shape[1:]), x.dtype)])
+
+
+class EagerForward:
+    """The forward pass of a network that is like no other: it is never traced."""
+
+    def __init__(self, model):
+        self._model = model
+        self._variables = [*model.variables, *constants_of(model)]
+
+    def __call__(self, values, x):
+        padded = _whole_blocks(x)
+        starts = range(0, len(padded), _BLOCK)
+        # Meanwhile nothing else stands in for the model's variables.
+        with TRACING, standing_in(self._variables, values):
+            blocks = [self._block(padded[i : i + _BLOCK]) for i in starts]
+        return np.concatenate(blocks)[: len(x)].astype(np.float64)
+
+    def _block(self, x):
+        x = tf.constant(x)
+        outputs = self._model(as_declared(self._model, x), training=False)
+        return np.asarray(single(outputs))
 
 
 class Forward:
     """A model's forward pass, by the program of its architecture.
 
     With `values`, by these in the place of its variables.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Of the rows.
+    has_own_code : bool
+        Whether it holds code that is no library's, which may read what changes.
     """
 
     def __init__(self, model, row_shape, values=None):
         _fork.check()
         self.dtype = np.dtype(rows_dtype(model))
-        key = (fingerprint(model), tuple(row_shape), "forward")
-        self._program = PROGRAMS.get(key, lambda: ForwardProgram(model, row_shape))
+        self._model = model
+        self._description = description = description_of_outputs(model)
+        self.has_own_code = description.has_own_code
+        if description.is_unique:
+            self._program = EagerForward(model)
+        else:
+            self._program = PROGRAMS.get(
+                description,
+                (tuple(row_shape), "forward"),
+                lambda: ForwardProgram(model, row_shape),
+            )
         own = [v._value for v in model.variables]
         if values is not None:
             own = [
@@ -68,6 +108,10 @@ class Forward:
                 for value, of in zip(values, own, strict=True)
             ]
         self._values = [*own, *(v._value for v in constants_of(model))]
+
+    def is_up_to_date(self):
+        """Whether the model computes as it did, whatever its variables hold."""
+        return description_of_outputs(self._model).key == self._description.key
 
     def __call__(self, x):
         """Return the outputs of rows x, as a float64 array."""

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from skann.training._layers import is_keras_activation, is_plain_dense
+from skann.training._libraries import is_as_made
 from skann.training._unit import Unit, unit_layer, unit_of
 
 ACTIVATIONS = {"linear", "relu", "tanh", "sigmoid"}
@@ -23,6 +24,15 @@ _LOSSES = {
     keras.losses.BinaryCrossentropy: {"sigmoid"},
     keras.losses.CategoricalCrossentropy: {"softmax"},
     keras.losses.SparseCategoricalCrossentropy: {"softmax"},
+}
+_FUNCTIONS = {
+    keras.losses.MeanSquaredError: keras.losses.mean_squared_error,
+    keras.losses.MeanAbsoluteError: keras.losses.mean_absolute_error,
+    keras.losses.BinaryCrossentropy: keras.losses.binary_crossentropy,
+    keras.losses.CategoricalCrossentropy: keras.losses.categorical_crossentropy,
+    keras.losses.SparseCategoricalCrossentropy: (
+        keras.losses.sparse_categorical_crossentropy
+    ),
 }
 _LOSS_SETTINGS = {
     "reduction": "sum_over_batch_size",
@@ -117,6 +127,8 @@ def is_known(model, row_shape, dropout=False):
     """
     if type(model) is not keras.Sequential or model.run_eagerly:
         return False
+    if not is_as_made(model):
+        return False
     unit = unit_layer(model)
     layers = list(model.layers)[: None if unit is None else -1]
     if layers and type(layers[0]) is keras.layers.Flatten:
@@ -134,7 +146,7 @@ def is_known(model, row_shape, dropout=False):
         return False
     dtype = layers[0].compute_dtype
     return all(_dtypes(layer) == {dtype} for layer in layers) and _is_known_loss(
-        model.loss, layers[-1].activation.__name__, dtype if unit is None else "float64"
+        model, layers[-1].activation.__name__, dtype if unit is None else "float64"
     )
 
 
@@ -151,11 +163,18 @@ def _is_known_layer(layer):
     )
 
 
-def _is_known_loss(loss, activation, dtype):
-    if type(loss) not in _LOSSES or loss.dtype != dtype:
+def _is_known_loss(model, activation, dtype):
+    # What is computed, whatever has become of ``model.loss`` since it was compiled.
+    parts = model._compile_loss._flat_losses if model._compile_loss else None
+    if parts is None or len(parts) != 1 or parts[0].loss is not model.loss:
         return False
-    config = loss.get_config() | {"reduction": loss.reduction}
-    return activation in _LOSSES[type(loss)] and has(config, _LOSS_SETTINGS)
+    loss = model.loss
+    if type(loss) not in _LOSSES or loss.dtype != dtype or not is_as_made(loss):
+        return False
+    settings = {**loss._fn_kwargs, "reduction": loss.reduction}
+    is_its_own = loss.fn is _FUNCTIONS[type(loss)]
+    is_known = activation in _LOSSES[type(loss)] and has(settings, _LOSS_SETTINGS)
+    return is_its_own and is_known
 
 
 def has(config, settings):

@@ -6,12 +6,14 @@ batch, of which n rows weigh size / n, divided by the size. Keras' step stays wh
 is, but for what it tells its metrics.
 """
 
+import types
 from contextlib import contextmanager
 
 import keras
 import tensorflow as tf
 
 from skann.training._layers import is_plain_stack
+from skann.training._libraries import is_as_made, is_of_library
 from skann.training._variables import input_dtype, rows_dtype
 
 # Losses that are a mean over rows of what depends on that row alone.
@@ -54,12 +56,13 @@ def _mixes_rows(layer):
 
 
 def _is_mean_over_rows(loss):
-    config = loss.get_config()
+    settings = getattr(loss, "_fn_kwargs", {})
     return (
-        getattr(loss, "fn", None) in _OF_ROWS
+        is_as_made(loss)
+        and getattr(loss, "fn", None) in _OF_ROWS
         and loss.reduction == "sum_over_batch_size"
-        and config.get("ignore_class") is None
-        and config.get("axis", -1) == -1
+        and settings.get("ignore_class") is None
+        and settings.get("axis", -1) == -1
     )
 
 
@@ -68,8 +71,9 @@ def _takes_weights(metric):
     function = getattr(metric, "_fn", None)
     return (
         isinstance(metric, keras.metrics.MeanMetricWrapper)
-        and type(metric).__module__.startswith("keras.")
-        and getattr(function, "__module__", "").startswith("keras.")
+        and is_as_made(metric)
+        and isinstance(function, types.FunctionType)
+        and is_of_library(function)
     )
 
 

@@ -2,14 +2,22 @@
 
 import keras
 
+from skann.models import Float64Penalty
+from skann.training._libraries import is_as_made, is_of_library
 from skann.training._unit import unit_layer
 
-_PENALTIES = {"L1", "L2", "L1L2", "Float64Penalty"}
+_PENALTIES = {
+    type(None),
+    keras.regularizers.L1,
+    keras.regularizers.L2,
+    keras.regularizers.L1L2,
+    Float64Penalty,
+}
 
 
 def is_plain_dense(layer):
     """Whether a layer is a dense layer with at most a penalty on its kernel."""
-    if type(layer) is not keras.layers.Dense:
+    if type(layer) is not keras.layers.Dense or not is_as_made(layer):
         return False
     extras = (
         layer.bias_regularizer,
@@ -19,16 +27,29 @@ def is_plain_dense(layer):
         layer.lora_enabled,
         layer.quantization_mode,
     )
-    penalty = layer.kernel_regularizer
-    known = penalty is None or type(penalty).__name__ in _PENALTIES
-    return known and not any(extras)
+    known = type(layer.kernel_regularizer) in _PENALTIES
+    return known and not any(extras) and _has_plain_variables(layer)
+
+
+def _has_plain_variables(layer):
+    """Whether a dense layer's variables are treated as the layer says."""
+    penalties = [layer.kernel_regularizer] + [None] * (len(layer.weights) - 1)
+    return all(
+        variable.regularizer is penalty
+        and variable.constraint is None
+        and variable.trainable == layer.trainable
+        for variable, penalty in zip(layer.weights, penalties, strict=True)
+    )
 
 
 def is_plain_stack(model):
     """Whether a model is a stack of Keras' common layers, with its own activations."""
+    if type(model) is not keras.Sequential or not is_as_made(model):
+        return False
     unit = unit_layer(model)
-    return type(model) is keras.Sequential and all(
+    return all(
         type(layer) in _COMMON
+        and is_as_made(layer)
         and is_keras_activation(
             getattr(layer, "activation", keras.activations.linear),
             vars(keras.activations),
@@ -51,4 +72,5 @@ _COMMON = {
 def is_keras_activation(function, names):
     """Whether a function is Keras' own activation of one of these names."""
     name = getattr(function, "__name__", "")
-    return name in names and function is getattr(keras.activations, name)
+    known = name in names and function is getattr(keras.activations, name, None)
+    return known and is_of_library(function)

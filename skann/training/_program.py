@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from skann import _disk_cache
-from skann.training._cache import PROGRAMS, fingerprint
+from skann.training._cache import PROGRAMS, description_of
 from skann.training._last_batch import can_be_filled_up, counting_some, filled_up
 from skann.training._layers import is_plain_stack
 from skann.training._structure import as_declared
@@ -100,7 +100,7 @@ class Program:
     up where that changes nothing, and a step by itself elsewhere.
     """
 
-    def __init__(self, model, feed, batch_size, mode, is_xla):
+    def __init__(self, model, description, feed, batch_size, mode, is_xla):
         self.is_xla = is_xla
         self.fills_up = is_xla and can_be_filled_up(model)
         self._model = model
@@ -114,7 +114,7 @@ class Program:
         with (
             TRACING,
             rescaling_by(model, constants),
-            same_names_everywhere(model, mode, batch_size),
+            same_names_everywhere(model, description, mode, batch_size),
         ):
             self._trace(model, feed, mode, values)
         # The template has served; what was traced holds none of its variables. Only to
@@ -289,18 +289,29 @@ def program_for(model, units, feed, batch_size, mode, compiled):
     """
     data = tuple((part.shape[1:], str(part.dtype)) for part in _one_row(feed))
     how = (batch_size, mode, compiled)
-    key = (fingerprint(model, units), data, *how)
+    description = description_of(model, units)
+    if units is not None and description.is_unique:
+        units, description = None, description_of(model)
 
     def make():
-        return Program(_template(model, units, feed), feed, *how)
+        template = _template(model, units, feed, description)
+        return template and Program(template, description, feed, *how)
 
-    return PROGRAMS.get(key, make)
+    program = PROGRAMS.get(description, (data, *how), make)
+    if program is None:
+        return program_for(model, None, feed, *how)
+    return program
 
 
-def _template(model, units, feed):
-    """Return the model to trace."""
+def _template(model, units, feed, description):
+    """Return the model to trace, or None where it cannot be made wider.
+
+    It is made of a model's configuration, which does not tell all that may have been
+    changed of its parts.
+    """
     if units is None:
         return model
     template = widened(model, units)
     prepare(template, feed)
-    return template
+    is_alike = description_of(template, units).key == description.key
+    return template if is_alike else None

@@ -57,16 +57,18 @@ def _dropout(layer, inputs, training=False):
 
 
 @contextlib.contextmanager
-def same_names_everywhere(model, *how):
+def same_names_everywhere(model, description, *how):
     """Let what is traced have the same names in every process.
 
     Names of functions and layers are part of a compiled program, and with them of its
-    key in the disk cache. By themselves they are numbered through a process.
+    key in the disk cache. By themselves they are numbered through a process. Where
+    somebody's code may read the names of layers, they stay.
     """
     parts = [model, *model._flatten_layers(), model.optimizer, model.loss]
     parts = [part for part in parts if hasattr(part, "name")]
+    parts = [] if description.reads_names else parts
     names = [part.name for part in parts]
-    numbers = itertools.count(first_number(model, *how))
+    numbers = itertools.count(first_number(description, *how))
     number, here = tf_ops.uid, threading.get_ident()
     # Other threads, which may be running programs, are given tensorflow's own numbers.
     tf_ops.uid = lambda: next(numbers) if threading.get_ident() == here else number()

@@ -48,9 +48,15 @@ def variables_of(model, unit=None):
 
     The numbers of y's unit are among them: those of `unit`, or else the model's own.
     """
-    optimizer = model.optimizer.variables if model.optimizer is not None else []
-    variables = [*model.variables, *optimizer, *model.metrics_variables]
-    return [*{id(v): v for v in variables}.values(), *constants_of(model, unit)]
+    return [*keras_variables_of(model), *constants_of(model, unit)]
+
+
+def keras_variables_of(model):
+    """Return every variable of Keras' that training uses, in that order."""
+    optimizer = getattr(model, "optimizer", None)  # None before it is compiled
+    of_optimizer = optimizer.variables if optimizer is not None else []
+    variables = [*model.variables, *of_optimizer, *model.metrics_variables]
+    return list({id(v): v for v in variables}.values())
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 
 from skann._serialisation import deserialise, serialise
 from skann.training._layers import is_keras_activation, is_plain_dense
+from skann.training._libraries import is_as_made
 from skann.training._unit import unit_layer
 
 # The widths that are trained. A wider layer is left as it is: there, the arithmetic of
@@ -55,7 +56,7 @@ def shared_units(model, n_steps):
     """
     if n_steps >= STEPS_WORTH_OWN_WIDTH or type(model) is not keras.Sequential:
         return None
-    if type(model.optimizer) not in _OPTIMIZERS:
+    if type(model.optimizer) not in _OPTIMIZERS or not is_as_made(model.optimizer):
         return None
     positions = [i for i, x in enumerate(model.layers) if type(x) is keras.layers.Dense]
     n_layers = len(model.layers) - (unit_layer(model) is not None)
@@ -81,6 +82,8 @@ def _width(units):
 
 def _keeps_zero(layer):
     """Whether a hidden layer keeps units of nothing but zeros as they are."""
+    if not is_as_made(layer):
+        return False
     if type(layer) is keras.layers.Dropout:
         return layer.noise_shape is None
     if type(layer) is keras.layers.BatchNormalization:
