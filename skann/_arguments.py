@@ -38,6 +38,7 @@ COMPILE_PARAMETERS = (
     "metrics",
     "optimizer",
     "optimizer_kwargs",
+    "compile_kwargs",
     "learning_rate",
 )
 
@@ -161,7 +162,7 @@ def _of_parameters(build_fn, params, defaults, takes):
         name: value
         for name, value in filled.items()
         if (takes.get(name) is _REQUIRED or _is_set(params, name, defaults))
-        and name != "model"
+        and name not in ("model", "compile_kwargs")  # The latter are scikeras'.
     }
 
 

@@ -31,6 +31,7 @@ from skann._data import (
 from skann._fitted import HoldsNetwork
 from skann._history import best_epoch, divergence_text, joined
 from skann._inference import Network
+from skann._keras_arguments import refuse
 from skann._late import LateNetwork, late_network
 from skann._learning_rate import range_test, rates_to_test
 from skann._numbers import plain
@@ -94,6 +95,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         epochs=None,
         batch_size=None,
         verbose=None,
+        **others,
     ):
         """Fit the network to data.
 
@@ -123,6 +125,9 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             Further Keras callbacks for this fit. Each fit runs on copies.
         epochs, batch_size, verbose : int, default=None
             For this fit, instead of the parameters of the same names.
+        **others
+            None are taken: an argument of Keras' ``fit`` that has another name here
+            is an error, which says the name.
 
         Returns
         -------
@@ -135,6 +140,8 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         DivergenceError
             If the training loss became NaN or infinite in the first epoch.
         """
+        if others:
+            refuse(self, "fit", others)
         own = own_validation_set(X_val, y_val, sample_weight_val, validation_data)
         run = self._run(epochs, batch_size, verbose, callbacks)
         task = FitTask(self, X, y, sample_weight, run.epochs)
@@ -151,6 +158,34 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             if not goes_on:
                 self._build(data, None if self._is_watched(run) else run)
             self._train(data, run, goes_on)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def initialize(self, X, y):
+        """Build the network for data, without training it.
+
+        A ready model that was trained before predicts then, with the weights that it
+        came with. ``partial_fit``, and ``fit`` with ``warm_start=True``, train it from
+        there.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+            Rows as ``fit`` would get them.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets: of a classifier, all classes must be there.
+
+        Returns
+        -------
+        self
+        """
+        with self._as_it_was_on_failure(goes_on=False):
+            data = self._check_data(X, y, None, reset=True)
+            self._seeds = Seeds.draw(self.random_state)
+            self._build(data)
+            self._prepare(self._feed(data))
+            self.history_, self.n_iter_ = {"loss": []}, 0
+            self.loss_curve_ = self.history_["loss"]
         return self
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
@@ -378,7 +413,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
 
     def _train_model(self, model, feed, validation, run, goes_on, partial):
         self._prepare(feed)
-        if not goes_on and self.learning_rate == "auto":
+        if self.learning_rate == "auto" and not hasattr(self, "learning_rate_"):
             test = self._test_learning_rates(feed, run)
             self.learning_rate_ = model.optimizer.learning_rate = test.suggestion
             if run.verbose:

@@ -26,6 +26,7 @@ from skann._arguments import (
 )
 from skann._compile import (
     canonical_name,
+    compile_arguments_of,
     loss_of,
     loss_traits,
     metrics_of,
@@ -124,13 +125,7 @@ def build_model(params, defaults, problem, seed, unit=None):
     # Keras draws from Python's generator for every initializer without a seed, and
     # some networks make their layers only when they are called.
     with seeded_globals(seed, tensorflow=not _draws_by_keras_only(params)):
-        try:
-            with fresh_names():
-                model = _by_scikeras(compiled, params, defaults, problem)
-        except ValueError as error:
-            if "unique" not in str(error):
-                raise
-            # It uses layers made before, which have the same names.
+        with fresh_names(beside=not is_own(build_fn)):
             model = _by_scikeras(compiled, params, defaults, problem)
         _check_shapes(model, problem, build_fn)
     return model if unit is None else add_unit(model, unit)
@@ -190,11 +185,12 @@ def _by_scikeras(build_fn, params, defaults, problem):
     wrapper = KerasRegressor if problem.kind == "regression" else KerasClassifier
     routed = {f"loss__{k}": v for k, v in loss_kwargs.items()}
 
+    further = compile_arguments_of(params)
+
     def with_metrics(meta, compile_kwargs):
         # Left to Keras, which names them in the history as the user did.
-        return build_fn(
-            meta, {**compile_kwargs, "metrics": metrics_of(params["metrics"])}
-        )
+        metrics = metrics_of(params["metrics"])
+        return build_fn(meta, {**compile_kwargs, "metrics": metrics, **further})
 
     X, y = _example(problem)
     built = wrapper(model=with_metrics, loss=loss, optimizer=optimizer, **routed)

@@ -17,6 +17,7 @@ from skann._classes import (
 )
 from skann._compile import canonical_name
 from skann._data import average_of_one
+from skann._keras_arguments import refuse
 from skann._parameters import CONSTRAINTS, StrOptions
 
 
@@ -100,6 +101,10 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
     optimizer_kwargs : dict, default=None
         Further arguments of such an optimizer, such as ``{"clipnorm": 1.0}``;
         ``optimizer__name`` in ``set_params`` and in search grids.
+    compile_kwargs : dict, default=None
+        Further arguments of Keras' ``compile``, such as
+        ``{"weighted_metrics": ["mae"]}`` or ``{"run_eagerly": True}``;
+        ``compile__name`` in ``set_params`` and in search grids.
     epochs : int, default=100
         Passes over the training rows, at most.
     batch_size : int, default=32
@@ -244,6 +249,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         optimizer=None,
         learning_rate=None,
         optimizer_kwargs=None,
+        compile_kwargs=None,
         epochs=100,
         batch_size=32,
         shuffle=True,
@@ -284,6 +290,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.optimizer_kwargs = optimizer_kwargs
+        self.compile_kwargs = compile_kwargs
         self.epochs = epochs
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -336,7 +343,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
                 )
         return self._partial_fit(X, y, sample_weight, classes)
 
-    def predict(self, X):
+    def predict(self, X, **others):
         """Predict labels.
 
         Parameters
@@ -349,10 +356,12 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Labels; for a y with a column for each class or label, as many of 0 and 1.
         """
+        if others:
+            refuse(self, "predict", others)
         outputs = self._outputs(X)
         return self._target.decode(outputs)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X, **others):
         """Predict the probability of each class.
 
         Parameters
@@ -366,6 +375,8 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
             In the order of ``classes_``. Rows sum to 1, but for a multilabel target,
             whose probabilities are independent.
         """
+        if others:
+            refuse(self, "predict_proba", others)
         outputs = self._outputs(X)
         return self._target.probabilities(outputs)
 

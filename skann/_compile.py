@@ -7,7 +7,7 @@ from numbers import Real
 import keras
 import numpy as np
 
-from skann._numbers import like
+from skann._numbers import like, plain
 
 _ALIASES = {
     "mse": "mean_squared_error",
@@ -161,7 +161,7 @@ def _take_numbers(cls, arguments):
 _INTEGERS = ("ema_overwrite_frequency", "gradient_accumulation_steps")
 
 
-def metrics_of(metrics):
+def metrics_of(metrics, parameter="metrics"):
     """Return metrics as Keras' ``compile`` takes them, none shared between fits."""
     if metrics is None:
         return None
@@ -170,32 +170,58 @@ def metrics_of(metrics):
     metrics = metrics if isinstance(metrics, (list, tuple)) else [metrics]
     while len(metrics) == 1 and isinstance(metrics[0], (list, tuple)):
         metrics = metrics[0]  # Those of the one output.
-    return [_metric(metric) for metric in metrics]
+    return [_metric(metric, parameter) for metric in metrics]
 
 
 # Keras chooses the metric that fits loss and outputs.
 _CHOSEN_BY_KERAS = ("accuracy", "acc")
 
 
-def _metric(metric):
+def _metric(metric, parameter):
     if isinstance(metric, keras.metrics.Metric):
         # A metric object gathers state; each fit takes one of its own.
         return type(metric).from_config(metric.get_config())
     if isinstance(metric, type):
-        _check_class("metrics", metric, keras.metrics.Metric)
+        _check_class(parameter, metric, keras.metrics.Metric)
         return metric()
     if not isinstance(metric, str) and not callable(metric):
         raise ValueError(
-            f"metrics must hold names, metrics of Keras or functions; got {metric!r}."
+            f"{parameter} must hold names, metrics of Keras or functions; got "
+            f"{metric!r}."
         )
     if isinstance(metric, str) and metric not in _CHOSEN_BY_KERAS:
         try:
             keras.metrics.get(metric)
         except ValueError:
             raise ValueError(
-                f"metrics names {metric!r}, which is no metric of Keras."
+                f"{parameter} names {metric!r}, which is no metric of Keras."
             ) from None
     return metric
+
+
+def compile_arguments_of(params):
+    """Return the further arguments of Keras' ``compile``."""
+    given = dict(params["compile_kwargs"] or {})
+    takes = inspect.signature(keras.Model.compile).parameters.keys() - {"self"}
+    for name in given:
+        if name in _OWN_PARAMETERS:
+            raise ValueError(
+                f"compile_kwargs={given} must not hold {name!r}: set the parameter "
+                f"{name}."
+            )
+        if name not in takes:
+            raise ValueError(
+                f"compile_kwargs (or compile__ parameters) has {name!r}, which is no "
+                f"parameter of Keras' compile; it takes {sorted(takes)}."
+            )
+    metrics = given.pop("weighted_metrics", None)
+    given = plain(given)
+    if metrics is not None:
+        given["weighted_metrics"] = metrics_of(metrics, "compile_kwargs")
+    return given
+
+
+_OWN_PARAMETERS = ("loss", "metrics", "optimizer")
 
 
 def loss_traits(model):

@@ -37,7 +37,7 @@ from skann.training import (
 # Parameters that are to be None, 0 or empty.
 _UNUSED = (
     *("model_kwargs", "output_activation", "dropout", "normalization"),
-    *("loss", "loss_kwargs", "metrics", "optimizer_kwargs"),
+    *("loss", "loss_kwargs", "metrics", "optimizer_kwargs", "compile_kwargs"),
 )
 
 

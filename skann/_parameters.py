@@ -1,8 +1,8 @@
 """Parameters: what values they may have, and those of the parts of an estimator.
 
-The parts are the build function (``model``), the optimizer and the loss. Their
-parameters are dicts in the constructor (``model_kwargs``, ``optimizer_kwargs``,
-``loss_kwargs``) and ``model__name``, ``optimizer__name``, ``loss__name`` in
+The parts are the build function (``model``), the optimizer, the loss and Keras'
+``compile``. Their parameters are dicts in the constructor (``model_kwargs``,
+``optimizer_kwargs``, ...) and ``model__name``, ``optimizer__name`` and so on in
 ``set_params`` and in search grids.
 """
 
@@ -21,7 +21,7 @@ from skann._arguments import signature_parameters
 from skann._numbers import Number
 from skann._randomness import seeded_globals
 
-PARTS = ("model", "optimizer", "loss")
+PARTS = ("model", "optimizer", "loss", "compile")
 
 _COUNT = Number(Integral, 1, None, closed="left")
 _FROM_ZERO = Number(Real, 0, None, closed="left")
@@ -52,6 +52,7 @@ CONSTRAINTS = {
         None,
     ],
     "optimizer_kwargs": [dict, None],
+    "compile_kwargs": [dict, None],
     "epochs": [_COUNT],
     "batch_size": [_COUNT],
     "shuffle": ["boolean"],
@@ -172,7 +173,8 @@ class PartParameters(BaseEstimator):
         deep : bool, default=True
             Also the parameters of the parts: ``model__name`` for what the build
             function takes beyond the estimator's own parameters, and those given in
-            ``model_kwargs``, ``optimizer_kwargs`` and ``loss_kwargs``.
+            ``model_kwargs``, ``optimizer_kwargs``, ``loss_kwargs`` and
+            ``compile_kwargs``.
 
         Returns
         -------
@@ -201,8 +203,8 @@ class PartParameters(BaseEstimator):
         Parameters
         ----------
         **params : dict
-            Parameters of the constructor, ``model__name``, ``optimizer__name`` and
-            ``loss__name``.
+            Parameters of the constructor, ``model__name``, ``optimizer__name``,
+            ``loss__name`` and ``compile__name``.
 
         Returns
         -------

@@ -5,6 +5,7 @@ but for the time a user's build function runs: then the global ones are set from
 the fit's seed, under a lock, and put back as they were.
 """
 
+import copy
 import random
 import threading
 from contextlib import contextmanager
@@ -60,14 +61,18 @@ class Seeds:
 
 
 @contextmanager
-def fresh_names():
+def fresh_names(beside=False):
     """Let Keras number layers, "dense", "dense_1", as in a fresh process.
 
     A network is then the same, names included, whatever was built before it. Besides,
     tensorflow keeps some 35 KB for every name of a variable that it has not seen yet.
+
+    With `beside`, names are others than those of the layers that were made outside of
+    such blocks: the network may hold some of these.
     """
     saved = global_state.get_global_attribute(_NUMBERS_OF_NAMES)
-    global_state.set_global_attribute(_NUMBERS_OF_NAMES, None)
+    numbers = copy.copy(saved) if beside else None
+    global_state.set_global_attribute(_NUMBERS_OF_NAMES, numbers)
     try:
         yield
     finally:

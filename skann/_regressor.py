@@ -6,6 +6,7 @@ from skann._arguments import is_own
 from skann._base import BaseMLPKeras
 from skann._build import Problem
 from skann._data import check_numeric
+from skann._keras_arguments import refuse
 from skann._parameters import CONSTRAINTS, StrOptions
 from skann._targets import RegressionTarget, columns_of
 from skann._y_scale import learn_unit
@@ -85,6 +86,10 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
     optimizer_kwargs : dict, default=None
         Further arguments of such an optimizer, such as ``{"clipnorm": 1.0}``;
         ``optimizer__name`` in ``set_params`` and in search grids.
+    compile_kwargs : dict, default=None
+        Further arguments of Keras' ``compile``, such as
+        ``{"weighted_metrics": ["mae"]}`` or ``{"run_eagerly": True}``;
+        ``compile__name`` in ``set_params`` and in search grids.
     epochs : int, default=100
         Passes over the training rows, at most.
     batch_size : int, default=32
@@ -237,6 +242,7 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         optimizer=None,
         learning_rate=None,
         optimizer_kwargs=None,
+        compile_kwargs=None,
         epochs=100,
         batch_size=32,
         shuffle=True,
@@ -277,6 +283,7 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.optimizer_kwargs = optimizer_kwargs
+        self.compile_kwargs = compile_kwargs
         self.epochs = epochs
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -320,7 +327,7 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         """
         return self._partial_fit(X, y, sample_weight)
 
-    def predict(self, X):
+    def predict(self, X, **others):
         """Predict targets.
 
         Parameters
@@ -333,6 +340,8 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         ndarray of shape (n_samples,) or (n_samples, n_outputs), dtype=float64
             As y was in ``fit``.
         """
+        if others:
+            refuse(self, "predict", others)
         outputs = self._outputs(X)
         return self._target.decode(outputs)
 

@@ -253,7 +253,7 @@ def test_logits_become_probabilities(data):
 @pytest.mark.parametrize("kind", ["sequential", "functional"])
 def test_layers_made_before_may_have_the_names_of_those_made_in_it(data, kind):
     X, y = data
-    shared = keras.layers.Dense(4, activation="relu", name="dense")
+    shared = keras.layers.Dense(4, activation="relu")  # "dense", in a new process.
 
     def build():
         own = keras.layers.Dense(1)  # "dense" by itself, too.
@@ -264,6 +264,21 @@ def test_layers_made_before_may_have_the_names_of_those_made_in_it(data, kind):
 
     model = MLPKerasRegressor(build, epochs=2).fit(X, y)
     assert model.model_.layers[-2] is shared
+
+
+@pytest.mark.parametrize(
+    "message", ["The values of y must be unique.", "All names should be unique."]
+)
+def test_a_build_function_that_fails_is_called_once(data, message):
+    calls = []
+
+    def build():
+        calls.append(1)
+        raise ValueError(message)
+
+    with pytest.raises(ValueError, match=message):
+        MLPKerasRegressor(build).fit(*data)
+    assert len(calls) == 1
 
 
 def test_names_of_layers_are_the_same_in_every_fit(data):

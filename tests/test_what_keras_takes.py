@@ -240,3 +240,105 @@ def test_numbers_of_numpy_in_containers_reach_a_build_function_as_pythons():
     model = MLPKerasRegressor(sizes, model_kwargs=given, **FEW).fit(X, Y)
     assert [layer.units for layer in model.model_.layers] == [8, 6, 4, 2, 1]
     assert isinstance(given["sizes"][0], np.int64)
+
+
+def unit_sgd(compile_kwargs):
+    model = functional("alone", "alone")()
+    model.compile(**compile_kwargs)
+    return model
+
+
+@pytest.mark.parametrize("build_fn", [None, unit_sgd])
+@pytest.mark.parametrize("engine", ["auto", "keras"])
+def test_further_arguments_of_compile(build_fn, engine):
+    weight = 1.0 + (np.arange(len(Y)) % 3)
+    given = {"weighted_metrics": ["mae"], "loss_weights": np.float32(2.0)}
+    model = MLPKerasRegressor(
+        build_fn, optimizer="sgd", normalize_y=False, compile_kwargs=given, **FEW
+    ).fit(X, Y, sample_weight=weight)
+    expected = keras.models.clone_model(model.model_)
+    expected.set_weights(
+        MLPKerasRegressor(build_fn, normalize_y=False, **FEW)
+        .initialize(X, Y)
+        .model_.get_weights()
+    )
+    expected.compile(
+        optimizer=keras.optimizers.SGD(3e-3),
+        loss="mse",
+        weighted_metrics=["mae"],
+        loss_weights=2.0,
+    )
+    history = expected.fit(
+        X,
+        Y,
+        sample_weight=weight / weight.mean(),
+        batch_size=16,
+        epochs=3,
+        shuffle=False,
+        verbose=0,
+    ).history
+    assert history.keys() == model.history_.keys()
+    for name in history:
+        np.testing.assert_allclose(model.history_[name], history[name], rtol=1e-4)
+
+
+def test_arguments_of_compile_may_be_set_and_searched():
+    model = MLPKerasRegressor(**FEW).set_params(compile__run_eagerly=True)
+    assert model.compile_kwargs == {"run_eagerly": True}
+    assert model.fit(X, Y).engine_ == "keras"
+    model.set_params(compile__run_eagerly=False, compile__steps_per_execution=2)
+    assert model.fit(X, Y).model_.steps_per_execution == 2
+    assert clone(model).get_params()["compile__steps_per_execution"] == 2
+
+
+def compiled_by_itself():
+    model = functional("alone", "alone")()
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("build_fn", "given", "match"),
+    [
+        (None, {"loss": "mae"}, "compile_kwargs.*set the parameter loss"),
+        (None, {"metrics": ["mae"]}, "compile_kwargs.*set the parameter metrics"),
+        (None, {"optimizer": "sgd"}, "compile_kwargs.*set the parameter optimizer"),
+        (None, {"nope": 1}, "compile_kwargs.*'nope'"),
+        (None, {"weighted_metrics": ["nope"]}, "compile_kwargs names 'nope'"),
+        (None, {"weighted_metrics": 3}, "compile_kwargs"),
+        (compiled_by_itself, {"run_eagerly": True}, "compile_kwargs=.*no effect"),
+    ],
+)
+def test_bad_arguments_of_compile(build_fn, given, match):
+    with pytest.raises(ValueError, match=match):
+        MLPKerasRegressor(build_fn, compile_kwargs=given, **FEW).fit(X, Y)
+
+
+@pytest.mark.parametrize("cls", [MLPKerasRegressor, MLPKerasClassifier])
+@pytest.mark.parametrize(
+    ("method", "name", "here"),
+    [
+        ("fit", "validation_split", "validation_fraction"),
+        ("fit", "class_weight", "class_weight"),
+        ("fit", "shuffle", "shuffle"),
+        ("fit", "initial_epoch", "warm_start"),
+        ("fit", "validation_batch_size", "batch_size"),
+        ("fit", "steps_per_epoch", "all rows"),
+        ("fit", "validation_steps", "as a whole"),
+        ("fit", "validation_freq", "after each epoch"),
+        ("predict", "batch_size", "batches that fit"),
+        ("predict", "verbose", "prints nothing"),
+        ("fit", "nope", "unexpected keyword argument 'nope'"),
+        ("predict", "nope", "unexpected keyword argument 'nope'"),
+    ],
+)
+def test_arguments_with_another_name_here(cls, method, name, here):
+    model = cls(**FEW)
+    arguments = (X, LABELS) if method == "fit" else (X,)
+    with pytest.raises(TypeError, match=rf"^{cls.__name__}\.{method}.*{here}"):
+        getattr(model, method)(*arguments, **{name: 1})
+
+
+def test_arguments_of_predict_proba_with_another_name_here():
+    with pytest.raises(TypeError, match=r"Classifier\.predict_proba takes no verbose"):
+        MLPKerasClassifier().predict_proba(X, verbose=0)
