@@ -78,7 +78,9 @@ BUILT_IN = {
 
 
 def test_every_parameter_of_the_network_is_tried():
-    assert VALUES.keys() == {*NETWORK_PARAMETERS, *COMPILE_PARAMETERS}
+    # The last is what scikeras gives to a function under the same name.
+    known = {*NETWORK_PARAMETERS, *COMPILE_PARAMETERS} - {"compile_kwargs"}
+    assert VALUES.keys() == known
 
 
 @pytest.fixture(scope="module", params=[MLPKerasRegressor, MLPKerasClassifier])
