@@ -434,7 +434,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
                 model,
                 feed,
                 validation,
-                callbacks=[*own, *run.callbacks],
+                callbacks=[*run.callbacks, *own],
                 batch_size=run.batch_size,
                 row_order=self._row_order(),
                 initial_epoch=first,

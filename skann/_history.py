@@ -8,15 +8,21 @@ def joined(before, history):
 
     An epoch that did not report a value has NaN in its place.
     """
-    past, new = ([np.nan] * len(part["loss"]) for part in (before, history))
+    past = [np.nan] * len(before["loss"])
+    new = [np.nan] * max(map(len, history.values()), default=0)
     return {
-        name: [*before.get(name, past), *map(float, history.get(name, new))]
+        name: [*before.get(name, past), *history.get(name, new)]
         for name in {**before, **history}
     }
 
 
 def best_epoch(values, direction):
-    """Return the number of the epoch with the greatest ("max") or least value."""
+    """Return the number of the epoch with the greatest ("max") or least value.
+
+    None where there are no epochs, as after a restart of a fit that was complete.
+    """
+    if not len(values):
+        return None
     values = np.array(values)
     rises = direction == "max"
     worst = -np.inf if rises else np.inf

@@ -26,8 +26,7 @@ def test_early_stopping_restores_the_best_weights(data):
     losses = model.history_["val_loss"]
     assert model.best_epoch_ == np.argmin(losses)
     assert model.n_iter_ == len(losses) == model.best_epoch_ + 1 + 5
-    unit = np.var(y[train])
-    mse = np.mean((model.predict(X[test]) - y[test]) ** 2) / unit
+    mse = np.mean((model.predict(X[test]) - y[test]) ** 2)
     assert mse == pytest.approx(min(losses), rel=1e-5)
 
 
@@ -37,7 +36,7 @@ def test_best_weights_are_restored_when_the_epochs_run_out(data):
     model = MLPKerasRegressor(**SMALL, patience=1000, epochs=60)
     model.fit(X[train], y[train], validation_data=(X[test], y[test]))
     assert model.best_epoch_ < 59
-    mse = np.mean((model.predict(X[test]) - y[test]) ** 2) / np.var(y[train])
+    mse = np.mean((model.predict(X[test]) - y[test]) ** 2)
     assert mse == pytest.approx(min(model.history_["val_loss"]), rel=1e-5)
 
 
@@ -150,7 +149,7 @@ def test_a_callback_sees_logs_and_weights_at_every_epoch_end(data):
 def test_keras_callbacks_in_the_constructor_and_in_fit(data, in_fit, tmp_path):
     X, y = data
     callbacks = [
-        keras.callbacks.EarlyStopping("loss", patience=1, min_delta=1.0),
+        keras.callbacks.EarlyStopping("loss", patience=1, min_delta=1e6),
         keras.callbacks.ModelCheckpoint(tmp_path / "model.keras"),
         keras.callbacks.CSVLogger(tmp_path / "log.csv"),
         keras.callbacks.ReduceLROnPlateau("loss"),

@@ -64,6 +64,8 @@ class KerasState:
     def __init__(self, model):
         self.description = described(model)
         self.optimizer = model.optimizer
+        # A callback may put a schedule in its place; Keras goes on by the variable.
+        self._rate = model.optimizer._learning_rate
         self._weights = [v for layer in dense_layers(model) for v in layer.weights]
         adam = type(model.optimizer) is keras.optimizers.Adam
         names = ("_momentums", "_velocities") if adam else ("momentums",)
@@ -72,7 +74,7 @@ class KerasState:
     @property
     def rate(self):
         """The learning rate as it is now."""
-        return float(*read([self.optimizer._learning_rate._value]))
+        return float(*read([self._rate._value]))
 
     def take(self, parameters, slots):
         """Fill vectors of parameters, and return the number of steps taken."""
@@ -131,11 +133,15 @@ class DenseTrainer:
 
     def epoch(self, epoch):
         """Train for one epoch and return its logs (dict of float)."""
+        return self.first_batches(epoch, self.steps)
+
+    def first_batches(self, epoch, n_batches):
+        """Train on the first batches of an epoch only and return its logs."""
         if self._watched:
             self._pull()
         stack, total = self._stack, 0.0
         self._optimizer.rate = self._state.rate
-        order = self.row_order(epoch, len(self.feed))
+        order = self.row_order(epoch, len(self.feed))[: n_batches * self._batch_size]
         with np.errstate(all="ignore"):  # A loss that is not finite ends the fit.
             for batch in self._batches(order):
                 total += stack.differentiate(*batch) * len(batch[0])
@@ -144,9 +150,12 @@ class DenseTrainer:
             self._publish()
         return as_logs(total / len(order))
 
-    def validate(self):
+    def validate(self, n_batches=None):
         """Evaluate on the validation rows and return the logs (dict of float)."""
-        return self._stack.evaluate(self.validation)
+        if self._watched:
+            self._pull()
+        n_rows = None if n_batches is None else n_batches * self._batch_size
+        return self._stack.evaluate(self.validation, n_rows)
 
     def weights(self):
         """Return the values of the model's weights, as they are now."""
@@ -166,7 +175,8 @@ class DenseTrainer:
 
     def finish(self):
         """Give the state its values."""
-        self._publish()
+        if not self._watched:  # Else it has them, and a callback may have changed them.
+            self._publish()
 
     def _batches(self, order):
         """Yield x, y and perhaps weights, of rows in this order."""

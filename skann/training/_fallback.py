@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 from skann import _fork
+from skann.training._guard import ReadsWeights
+from skann.training._program import prepare
 from skann.training._structure import as_declared
 from skann.training._unit import constants_of, rescaling_by
 
@@ -29,8 +31,8 @@ class _Batches(keras.utils.PyDataset):
         return as_declared(self.model, x), *rest
 
 
-class _Shuffle(keras.callbacks.Callback):
-    """Puts the rows in order before each epoch.
+class _Between(keras.callbacks.Callback):
+    """Puts the rows in order before each epoch, after all other callbacks.
 
     A PyDataset's own hook is called once before the first epoch and is told no
     epoch's number.
@@ -43,6 +45,31 @@ class _Shuffle(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.order = self.row_order(epoch, len(self.batches.feed))
+        if self.model.train_function is None:
+            # A callback has compiled the model anew. Keras makes its function before
+            # all callbacks, and would call None.
+            prepare(self.model, self.batches.feed)
+            self.model.make_train_function()
+
+
+class _GoingOn(keras.callbacks.CallbackList):
+    """The callbacks of a fit that is under way: they hear nothing twice."""
+
+    def __init__(self, running, between):
+        vars(self).update(vars(running))
+        self._between = between
+        between.set_model(self.model)
+        self._stops = self.model.stop_training
+        self._has_heard = True
+
+    def on_train_begin(self, logs=None):
+        self.model.stop_training = self._stops
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if not self._has_heard:
+            super().on_epoch_begin(epoch, logs)
+        self._has_heard = False
+        self._between.on_epoch_begin(epoch)
 
 
 def in_order(epoch, n_rows):
@@ -79,21 +106,32 @@ def train_by_keras(
 ):
     """Train by ``keras.Model.fit``, over the same rows in the same order.
 
-    Returns
-    -------
-    dict of list of float
-        Keras' history.
+    Parameters
+    ----------
+    callbacks : list of keras.callbacks.Callback or keras.callbacks.CallbackList
+        A CallbackList is one that is under way, and has heard of the begin of the fit
+        and of the epoch.
     """
     _fork.check()
     batches = _Batches(model, feed, batch_size)
+    between = _Between(batches, row_order)
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        model._initial_epoch = None  # It has been heeded.
+        weight_readers = callbacks.callbacks
+        callbacks = _GoingOn(callbacks, between)
+    else:
+        weight_readers = callbacks
+        callbacks = [*callbacks, between]
+    for callback in weight_readers:
+        if isinstance(callback, ReadsWeights):
+            callback.read_from(None)
     with gradients_by(model, unit):
-        history = model.fit(
+        model.fit(
             batches,
             validation_data=validation and _Batches(model, validation, batch_size),
             initial_epoch=initial_epoch,
             epochs=epochs,
-            callbacks=[_Shuffle(batches, row_order), *callbacks],
+            callbacks=callbacks,
             verbose=verbose,
             shuffle=False,
         )
-    return history.history

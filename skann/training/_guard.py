@@ -16,7 +16,10 @@ class ReadsWeights(keras.callbacks.Callback):
         self._read = None
 
     def read_from(self, current_weights):
-        """Take a function that returns the weights as they are at an epoch's end."""
+        """Take a function that returns the weights as they are at an epoch's end.
+
+        None stands for the model's own.
+        """
         self._read = current_weights
 
     def current_weights(self):
@@ -25,7 +28,15 @@ class ReadsWeights(keras.callbacks.Callback):
 
 
 class EarlyStopping(ReadsWeights, keras.callbacks.EarlyStopping):
-    """Keras' early stopping, on the weights that it is told."""
+    """Keras' early stopping, on the weights that it is told.
+
+    Where it puts weights back, ``Restore`` has it do so.
+    """
+
+    restore = keras.callbacks.EarlyStopping.on_train_end
+
+    def on_train_end(self, logs=None):
+        """Do nothing: the weights have been put back."""
 
     @property
     def model(self):
@@ -37,6 +48,12 @@ class EarlyStopping(ReadsWeights, keras.callbacks.EarlyStopping):
         super()._set_monitor_op()
         falls = self.monitor_op is keras.ops.less
         self.monitor_op = operator.lt if falls else operator.gt
+
+    def _is_improvement(self, monitor_value, reference_value):
+        # Nothing compares with NaN: no epoch would be better than a first one of NaN.
+        if reference_value is not None and np.isnan(reference_value):
+            reference_value = None
+        return super()._is_improvement(monitor_value, reference_value)
 
 
 class _Lent:
@@ -52,11 +69,25 @@ class _Lent:
         setattr(self._model, name, value)
 
 
+class Restore(ReadsWeights):
+    """Has callbacks put weights back, before any other hears that training ended."""
+
+    def __init__(self, *keepers):
+        super().__init__()
+        self._keepers = keepers
+
+    def on_train_end(self, logs=None):
+        """Put weights back, each of the keepers in turn."""
+        for keeper in self._keepers:
+            keeper.restore()
+
+
 class KeepFinite(ReadsWeights):
     """Stop a fit whose loss is no longer finite, and keep the last finite weights.
 
     The optimizer's state goes back with them: moments that are NaN would spoil all
-    training to come.
+    training to come. It is the last of the callbacks, and keeps what all others have
+    put in the logs.
 
     Parameters
     ----------
@@ -75,12 +106,16 @@ class KeepFinite(ReadsWeights):
     def __init__(self, unit=None):
         super().__init__()
         self._judges_loss = unit is None or not unit.is_extreme
+        self._logs = []
         self.diverged_epoch = None
         self.weights = None
         self._optimizer = None
 
     def keep_optimizer(self, trainer):
-        """Take what has ``optimizer_state`` and ``set_optimizer_state``."""
+        """Take what has ``optimizer_state`` and ``set_optimizer_state``.
+
+        Without it, the state is that of the model's optimizer.
+        """
         self._optimizer = trainer
 
     def on_train_begin(self, logs=None):
@@ -91,6 +126,7 @@ class KeepFinite(ReadsWeights):
 
     def on_epoch_end(self, epoch, logs=None):
         """Stop at a loss or weights that are not finite; else keep the weights."""
+        self._logs.append(dict(logs or {}))
         weights = self.current_weights()
         loss = (logs or {}).get("loss", 0.0) if self._judges_loss else 0.0
         if np.isfinite(loss) and _all_finite(weights):
@@ -104,7 +140,13 @@ class KeepFinite(ReadsWeights):
             state = last if _all_finite(last) else first
             self._optimizer.set_optimizer_state(state)
 
-    def on_train_end(self, logs=None):
+    @property
+    def history(self):
+        """What the epochs reported (dict of list); NaN where one did not."""
+        names = dict.fromkeys(name for logs in self._logs for name in logs)
+        return {name: [logs.get(name, np.nan) for logs in self._logs] for name in names}
+
+    def restore(self):
         """Put finite weights back, unless early stopping has done so already."""
         if self.diverged_epoch is None or self.weights is None:
             return
@@ -117,16 +159,21 @@ def _all_finite(weights):
 
 
 class _OptimizerOf:
-    """The optimizer of a model that Keras trains."""
+    """The optimizer of a model that has its variables at every epoch's end."""
 
     def __init__(self, model):
-        optimizer = model.optimizer
-        variables = [] if optimizer is None else optimizer.variables
-        self._values = [variable._value for variable in variables]
+        self._model = model
+
+    def _values(self):
+        optimizer = self._model.optimizer
+        return [] if optimizer is None else [v._value for v in optimizer.variables]
 
     def optimizer_state(self):
-        return read(self._values)
+        return read(self._values())
 
     def set_optimizer_state(self, state):
-        for variable, value in zip(self._values, state, strict=True):
+        values = self._values()
+        if len(state) != len(values):
+            return  # Of another optimizer: a callback has compiled the model anew.
+        for variable, value in zip(values, state, strict=True):
             variable.assign(value)

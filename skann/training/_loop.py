@@ -1,14 +1,13 @@
-"""Epochs, Keras callbacks and history. Nothing of tensorflow is known here."""
+"""The way in which a fit is trained, and what became of it."""
 
 from dataclasses import dataclass
 
-import keras
-
 from skann.exceptions import EngineError
 from skann.training._dense import DenseTrainer, KerasState, is_plain
+from skann.training._epochs import Epochs, UnderWay
 from skann.training._fallback import train_by_keras
-from skann.training._guard import KeepFinite, ReadsWeights
-from skann.training._program import NotCompilable, compiling_pays
+from skann.training._guard import EarlyStopping, KeepFinite, ReadsWeights, Restore
+from skann.training._program import NotCompilable, check_compilable, compiling_pays
 from skann.training._threads import one_blas_thread
 from skann.training._trainer import Trainer
 
@@ -80,32 +79,69 @@ def train(
     EngineError
         If ``engine="compiled"`` and this cannot run compiled.
     """
-    arguments = (model, feed, validation, batch_size, row_order)
-    when = (initial_epoch, epochs, verbose)
-    guard, trainer = KeepFinite(unit), None
-    if engine != "keras":
-        try:
-            if batch_callback is not None:
-                raise NotCompilable(
-                    f"the callback {batch_callback} is called every batch"
-                )
-            watched = not all(isinstance(c, ReadsWeights) for c in callbacks)
-            n_steps = (epochs - initial_epoch) * -(-len(feed) // batch_size)
-            trainer = trainer_for(*arguments, n_steps, watched, unit)
-        except NotCompilable as reason:
-            if engine == "compiled":
-                raise EngineError(
-                    f"engine='compiled' cannot run this fit: {reason}. With "
-                    "engine='auto' it is trained by keras.Model.fit."
-                ) from reason
-            if verbose:
-                print(f"skann: training by keras.Model.fit, because {reason}.")
-    if trainer is None:
-        history = train_by_keras(*arguments, [*callbacks, guard], *when, unit)
-    else:
+    rows = (feed, validation, batch_size, row_order)
+    guard = KeepFinite(unit)
+    # A fit before may have left the epoch at which it was to begin.
+    model._initial_epoch = None
+    watched = not all(isinstance(c, ReadsWeights) for c in callbacks)
+    callbacks = _in_order(callbacks, guard)
+
+    def by_keras(callbacks, initial_epoch):
+        train_by_keras(model, *rows, callbacks, initial_epoch, epochs, verbose, unit)
+        return _trained("keras", guard)
+
+    if engine == "keras":
+        return by_keras(callbacks, initial_epoch)
+    n_batches = -(-len(feed) // batch_size)
+    n_steps = (epochs - initial_epoch) * n_batches
+
+    def make():
+        return trainer_for(model, *rows, n_steps, watched, unit)
+
+    try:
+        check_compilable(model, batch_callback)
+        # An error is told before callbacks hear of a fit.
+        trainer = make() if engine == "compiled" or not watched else None
+        run = Epochs(
+            model,
+            make,
+            feed,
+            callbacks,
+            n_batches,
+            epochs,
+            verbose,
+            None if watched else trainer,
+        )
         with one_blas_thread():
-            history = run_epochs(trainer, [*callbacks, guard], *when)
-    return _trained("keras" if trainer is None else "compiled", history, guard)
+            run.run(initial_epoch)
+    except UnderWay as at:
+        _tell(at.reason, engine, verbose)
+        return by_keras(at.callbacks, at.epoch)
+    except NotCompilable as reason:
+        _tell(reason, engine, verbose)
+        return by_keras(callbacks, initial_epoch)
+    return _trained("compiled", guard)
+
+
+def _in_order(callbacks, guard):
+    """Return callbacks in the order in which they are called.
+
+    What one adds to the logs is there for those after it. Weights are put back before
+    any of them hears of the end.
+    """
+    keepers = [c for c in callbacks if isinstance(c, EarlyStopping)]
+    return [Restore(*keepers, guard), *callbacks, guard]
+
+
+def _tell(reason, engine, verbose):
+    """Say why a fit is trained by Keras, or raise where it must not be."""
+    if engine == "compiled":
+        raise EngineError(
+            f"engine='compiled' cannot run this fit: {reason}. With "
+            "engine='auto' it is trained by keras.Model.fit."
+        ) from reason
+    if verbose:
+        print(f"skann: training by keras.Model.fit, because {reason}.")
 
 
 def train_small(network, feed, validation, *, callbacks, batch_size, row_order, epochs):
@@ -128,14 +164,16 @@ def train_small(network, feed, validation, *, callbacks, batch_size, row_order, 
     guard = KeepFinite(network.description.unit)
     rows = (feed, validation, batch_size, row_order)
     trainer = DenseTrainer(network, network, *rows, watched=False)
+    callbacks = _in_order(callbacks, guard)
     with one_blas_thread():
-        history = run_epochs(trainer, [*callbacks, guard], 0, epochs, verbose=0)
-    return _trained("compiled", history, guard)
+        steps = trainer.steps
+        Epochs(network, None, feed, callbacks, steps, epochs, trainer=trainer).run(0)
+    return _trained("compiled", guard)
 
 
-def _trained(engine, history, guard):
+def _trained(engine, guard):
     is_finite = guard.diverged_epoch is None or guard.weights is not None
-    return Trained(history, engine, guard.diverged_epoch, is_finite)
+    return Trained(guard.history, engine, guard.diverged_epoch, is_finite)
 
 
 def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched, unit):
@@ -146,53 +184,9 @@ def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched
     NotCompilable
         With the reason.
     """
+    check_compilable(model)
     arguments = (model, feed, validation, batch_size, row_order)
     plain = feed.rows_dtype == feed.dtype and is_plain(model, feed.row_shape)
     if plain and not compiling_pays(n_steps, model.count_params()):
         return DenseTrainer(model, KerasState(model), *arguments[1:], watched)
     return Trainer(*arguments, n_steps, watched, unit)
-
-
-def run_epochs(trainer, callbacks, initial_epoch, epochs, verbose):
-    """Run epochs and call the callbacks around each, as Keras does."""
-    model = trainer.model
-    for callback in callbacks:
-        if isinstance(callback, ReadsWeights):
-            callback.read_from(trainer.weights)
-        if isinstance(callback, KeepFinite):
-            callback.keep_optimizer(trainer)
-    callbacks = keras.callbacks.CallbackList(
-        callbacks,
-        add_history=True,
-        add_progbar=verbose != 0,
-        model=model,
-        verbose=verbose,
-        epochs=epochs,
-        steps=trainer.steps,
-    )
-    progress = [
-        c for c in callbacks.callbacks if isinstance(c, keras.callbacks.ProgbarLogger)
-    ]
-    model.stop_training = False
-    callbacks.on_train_begin()
-    logs = None
-    for epoch in range(initial_epoch, epochs):
-        callbacks.on_epoch_begin(epoch)
-        logs = trainer.epoch(epoch)
-        for bar in progress:
-            bar.on_train_batch_end(trainer.steps - 1, logs)
-        if trainer.validation is not None:
-            logs = {**logs, **_validate(trainer, callbacks)}
-        callbacks.on_epoch_end(epoch, logs)
-        if model.stop_training:
-            break
-    trainer.finish()
-    callbacks.on_train_end(logs)
-    return model.history.history
-
-
-def _validate(trainer, callbacks):
-    callbacks.on_test_begin()
-    logs = trainer.validate()
-    callbacks.on_test_end(logs)
-    return {f"val_{name}": value for name, value in logs.items()}

@@ -80,7 +80,9 @@ def _one_row(feed):
     return feed.take(np.zeros(1, dtype=np.intp))
 
 
-def check_compilable(model):
+def check_compilable(model, batch_callback=None):
+    if batch_callback is not None:
+        raise NotCompilable(f"the callback {batch_callback} is called every batch")
     if model.run_eagerly:
         raise NotCompilable("the model is compiled with run_eagerly=True")
     for name in ("inputs", "outputs"):

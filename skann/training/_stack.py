@@ -212,16 +212,16 @@ class Stack:
             gradient += layer.l1 * np.sign(kernel) + 2.0 * layer.l2 * kernel
         return np.add.reduce(losses) / n_rows + self._penalty()
 
-    def evaluate(self, feed):
-        """Return the loss on all rows of a feed, as logs."""
-        total = 0.0
+    def evaluate(self, feed, n_rows=None):
+        """Return the loss on all rows of a feed, or the first ones, as logs."""
+        total, end = 0.0, min(len(feed), n_rows or len(feed))
         with np.errstate(all="ignore"):
-            for start in range(0, len(feed), _ROWS):
-                stop = min(start + _ROWS, len(feed))
+            for start in range(0, end, _ROWS):
+                stop = min(start + _ROWS, end)
                 x, *rest = feed.take(np.arange(start, stop))
                 z = self._forward(self.inputs(x).T, self._room(len(x)))
                 total += self._losses(z, *rest)[0].sum(dtype=np.float64)
-            return as_logs(total / len(feed) + self._penalty())
+            return as_logs(total / end + self._penalty())
 
     def _penalty(self):
         return sum(
@@ -283,7 +283,7 @@ class Evaluation:
         self._feed = description.as_learned(feed)
         self._stack = Stack(description)
 
-    def logs(self, weights):
+    def logs(self, weights, n_rows=None):
         """Return the logs (dict of float) for the model's weights."""
         self._stack.set_weights(weights)
-        return self._stack.evaluate(self._feed)
+        return self._stack.evaluate(self._feed, n_rows)

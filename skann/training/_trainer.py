@@ -48,6 +48,7 @@ class Trainer:
         self.validation = validation
         self.row_order = row_order
         self.steps = -(-len(feed) // batch_size)
+        self._batch_size = batch_size
         self._watched = watched
         self._weights = None
         self._variables = ProgramVariables(model, unit)
@@ -75,19 +76,27 @@ class Trainer:
 
     def epoch(self, epoch):
         """Train for one epoch and return its logs (dict of float)."""
+        return self.first_batches(epoch, self.steps)
+
+    def first_batches(self, epoch, n_batches):
+        """Train on the first batches of an epoch only and return its logs."""
         if self._watched:
             self._variables.pull()
         self._weights = None
-        logs = self._train.run(self.row_order(epoch, len(self.feed)))
+        order = self.row_order(epoch, len(self.feed))
+        logs = self._train.run(order[: n_batches * self._batch_size])
         if self._watched:
             self._variables.publish()
         return logs
 
-    def validate(self):
-        """Evaluate on the validation rows and return the logs (dict of float)."""
+    def validate(self, n_batches=None):
+        """Evaluate on the validation rows, or their first batches; return logs."""
+        if self._watched:
+            self._variables.pull()
+        few = [] if n_batches is None else [n_batches * self._batch_size]
         if self._evaluation is not None:
-            return self._evaluation.logs(self.weights())
-        return self._test.run(np.arange(len(self.validation)))
+            return self._evaluation.logs(self.weights(), *few)
+        return self._test.run(np.arange(len(self.validation))[slice(*few or [None])])
 
     def weights(self):
         """Return the values of the model's weights, as they are now."""
@@ -109,9 +118,15 @@ class Trainer:
 
     def finish(self):
         """Give the model its variables, averaged weights as Keras' fit does."""
-        self._variables.publish()
-        if isinstance(self.model.optimizer, keras.optimizers.Optimizer):
-            self.model.optimizer.finalize_variable_values(self.model.trainable_weights)
+        if not self._watched:  # Else it has them, and a callback may have changed them.
+            self._variables.publish()
+        finalize(self.model)
+
+
+def finalize(model):
+    """Give a model the averaged weights of its optimizer, if it keeps any."""
+    if isinstance(model.optimizer, keras.optimizers.Optimizer):
+        model.optimizer.finalize_variable_values(model.trainable_weights)
 
 
 @contextlib.contextmanager

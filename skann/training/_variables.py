@@ -136,6 +136,7 @@ class ProgramVariables:
             known = self._published[k]
             if known is None or not np.array_equal(value, known, equal_nan=True):
                 self.values[i].assign(pad(value, self.values[i].shape))
+                self._published[k] = value
 
     def publish(self):
         """Give the model's variables what the stand-ins hold."""

@@ -58,6 +58,8 @@ def shared_units(model, n_steps):
         return None
     if type(model.optimizer) not in _OPTIMIZERS or not is_as_made(model.optimizer):
         return None
+    if not all(layer.trainable for layer in model.layers):
+        return None  # Frozen after it was built, an optimizer has variables for it.
     positions = [i for i, x in enumerate(model.layers) if type(x) is keras.layers.Dense]
     n_layers = len(model.layers) - (unit_layer(model) is not None)
     if not positions or positions[-1] != n_layers - 1:
