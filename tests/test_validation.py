@@ -1,9 +1,13 @@
 """Which rows are held out: at random, in time, by groups, by splitters."""
 
+import tracemalloc
+
+import keras
 import numpy as np
 import pytest
 import sklearn
 from numpy.testing import assert_array_equal
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.model_selection import (
     GridSearchCV,
@@ -397,3 +401,61 @@ def test_bad_splitters(splitter, match):
     with pytest.raises(ValueError, match=rf"validation=.*{match}"):
         model.fit(X, Y)
     assert not hasattr(model, "model_")
+
+
+# -- rows that must not be made dense as a whole --------------------------------------
+
+
+def functional(input_shape, n_outputs):
+    rows = keras.Input(input_shape)
+    hidden = keras.layers.Dense(2, activation="relu")(rows)
+    return keras.Model(rows, keras.layers.Dense(n_outputs)(hidden))
+
+
+WIDE = {
+    "arrays": {"hidden_layer_sizes": [2]},
+    "stack": {"hidden_layer_sizes": [2], "dropout": 0.1},
+    "other": {"model": functional},
+    "keras": {"hidden_layer_sizes": [2], "engine": "keras"},
+}
+
+
+@pytest.mark.parametrize(
+    ("params", "own", "kind"),
+    [
+        (WIDE["arrays"], False, "sparse"),
+        (WIDE["arrays"], True, "sparse"),
+        (WIDE["arrays"], False, "memory-mapped"),
+        (WIDE["arrays"], True, "memory-mapped"),
+        (WIDE["stack"], False, "sparse"),
+        (WIDE["other"], True, "memory-mapped"),
+        (WIDE["keras"], False, "sparse"),
+    ],
+    ids=str,
+)
+def test_validation_rows_are_made_dense_a_chunk_at_a_time(params, own, kind, tmp_path):
+    n, width = 700, 20_000
+    rows = sparse.random_array((n, width), density=1e-4, rng=RNG, format="csr")
+    y = rows.sum(axis=1)
+    if kind == "memory-mapped":
+        np.save(tmp_path / "X.npy", rows.toarray().astype("float32"))
+        rows = np.load(tmp_path / "X.npy", mmap_mode="r")
+    fit = {"X": rows, "y": y}
+    held_out = {"early_stopping": False, "validation_fraction": 0.7}
+    if own:
+        fit = {"X": rows[:50], "y": y[:50], "X_val": rows[50:], "y_val": y[50:]}
+        held_out = {"early_stopping": False}
+    model = MLPKerasRegressor(
+        **{"epochs": 1, "dtype": "float32"} | params, **held_out, random_state=0
+    )
+    if "model" in params:
+        model.set_params(dtype="auto")
+    tracemalloc.start()
+    try:
+        model.fit(**fit)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "val_loss" in model.history_
+    dense_bytes = 4 * (0.7 * n) * width
+    assert peak < dense_bytes

@@ -64,6 +64,11 @@ class Feed:
         """Shape of one row of X."""
         return self.X.shape[1:]
 
+    @property
+    def row_bytes(self):
+        """Bytes of one dense row, in the network's type."""
+        return max(1, self.dtype.itemsize * int(np.prod(self.row_shape)))
+
     def take(self, positions):
         """Return x and y of the rows at `positions`, and weights if there are any."""
         rows = positions if self.rows is None else self.rows[positions]

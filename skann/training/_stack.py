@@ -17,8 +17,10 @@ from scipy import special
 
 from skann.training._known import described
 
-# Rows that are evaluated at a time: enough that the overhead is small.
+# Rows that are evaluated at a time: enough that the overhead is small. Wide ones, which
+# may be sparse or on disk, are fewer.
 _ROWS = 1024
+_BYTES = 8 * 2**20
 
 
 def _linear(z, out=None):
@@ -216,8 +218,9 @@ class Stack:
         """Return the loss on all rows of a feed, or the first ones, as logs."""
         total, end = 0.0, min(len(feed), n_rows or len(feed))
         with np.errstate(all="ignore"):
-            for start in range(0, end, _ROWS):
-                stop = min(start + _ROWS, end)
+            size = min(_ROWS, max(1, _BYTES // feed.row_bytes))
+            for start in range(0, end, size):
+                stop = min(start + size, end)
                 x, *rest = feed.take(np.arange(start, stop))
                 z = self._forward(self.inputs(x).T, self._room(len(x)))
                 total += self._losses(z, *rest)[0].sum(dtype=np.float64)
