@@ -27,9 +27,11 @@ from skann._arguments import (
 from skann._compile import (
     canonical_name,
     compile_arguments_of,
+    is_keras_loss,
     loss_of,
     loss_traits,
     metrics_of,
+    only,
     optimizer_of,
 )
 from skann._randomness import fresh_names, seeded_globals
@@ -234,7 +236,8 @@ def _check_shapes(model, problem, build_fn):
         raise ModelError(
             f"The network of model={name_of(build_fn)} must have one output."
         )
-    if len(shape) != 2 or shape[1] not in problem.allowed_outputs:
+    fits = len(shape) == 2 and shape[1] in problem.allowed_outputs
+    if not fits and not (len(shape) == 2 and _gives_more(model, problem)):
         wanted = " or ".join(str(n) for n in problem.allowed_outputs)
         raise ModelError(
             f"The network of model={name_of(build_fn)} gives outputs of shape "
@@ -246,6 +249,17 @@ def _check_shapes(model, problem, build_fn):
             raise ModelError(
                 f"model={name_of(build_fn)} is compiled, and without a {part}."
             )
+
+
+def _gives_more(model, problem):
+    """Whether several outputs are for a single y, which a loss of the user's knows."""
+    if problem.kind != "regression" or problem.n_columns > 1:
+        return False
+    own = any(
+        getattr(type(model), name) is not getattr(keras.Model, name)
+        for name in ("train_step", "compute_loss")
+    )
+    return own or not is_keras_loss(only(model.loss))
 
 
 def _output_shape(model, input_shape, build_fn):
@@ -300,4 +314,4 @@ def traits_of(model, input_shape):
     elif isinstance(layer, keras.layers.Softmax):
         activation = "softmax"
     n_units = _output_shape(model, input_shape, None)[-1]
-    return Traits(*loss_traits(model), n_units, activation, model.loss)
+    return Traits(*loss_traits(model), n_units, activation, only(model.loss))

@@ -230,3 +230,13 @@ def loss_traits(model):
     if isinstance(loss, keras.losses.Loss):
         return canonical_name(loss), bool(loss.get_config().get("from_logits", False))
     return canonical_name(loss) if loss is not None else "unknown", False
+
+
+def is_keras_loss(loss):
+    """Whether a loss is one of Keras', and none of the user's own."""
+    if isinstance(loss, str):
+        return True
+    if type(loss) is keras.losses.Loss or type(loss).__name__ == "LossFunctionWrapper":
+        return False
+    kind = loss if hasattr(loss, "__name__") else type(loss)
+    return kind.__module__.startswith("keras.")

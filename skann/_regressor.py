@@ -338,7 +338,8 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs), dtype=float64
-            As y was in ``fit``.
+            As y was in ``fit``; a column for each output of a network that gives
+            several for a single y.
         """
         if others:
             refuse(self, "predict", others)

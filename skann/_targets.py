@@ -82,8 +82,12 @@ class RegressionTarget:
         return columns_of(y)
 
     def decode(self, outputs):
-        """Map outputs of shape (n, n_outputs) to predictions in y's shape."""
-        return outputs.ravel() if self.ndim == 1 else outputs
+        """Map outputs of shape (n, n_units) to predictions in y's shape.
+
+        Several for a single y are predictions as they are.
+        """
+        single = self.ndim == 1 and outputs.shape[1] == 1
+        return outputs.ravel() if single else outputs
 
 
 def columns_of(y):

@@ -10,7 +10,7 @@ import math
 import keras
 import numpy as np
 
-from skann._compile import canonical_name
+from skann._compile import canonical_name, is_keras_loss
 from skann.training import Unit
 
 # Outputs that may be shifted and scaled; and those which may be scaled, for f(x) >= 0.
@@ -49,7 +49,7 @@ def learn_unit(y, sample_weight, loss, output_activation, n_units):
     mean, scale = moments(y, sample_weight)
     if output_activation in _HALF_LINES:
         mean = np.zeros_like(mean)
-    if not _is_keras(loss):
+    if not is_keras_loss(loss):
         # Its columns may be anything but a sum: one scale for them all is exact.
         scale[:] = math.sqrt(np.mean((scale / scale.max()) ** 2)) * scale.max()
     if len(mean) != n_units:
@@ -60,7 +60,7 @@ def learn_unit(y, sample_weight, loss, output_activation, n_units):
 def _degree(loss, n_columns, n_units):
     """Return the factor of gradients as a function of the scale, or None."""
     name = canonical_name(loss)
-    if not _is_keras(loss):
+    if not is_keras_loss(loss):
         power = _power(loss, n_columns, n_units)
     elif name in ("huber", "log_cosh"):
         # Quadratic up to a distance, linear beyond it.
@@ -69,15 +69,6 @@ def _degree(loss, n_columns, n_units):
     else:
         power = _DEGREES.get(name)
     return None if power is None else lambda scale: scale ** (1.0 - power)
-
-
-def _is_keras(loss):
-    if isinstance(loss, str):
-        return True
-    if type(loss) is keras.losses.Loss or type(loss).__name__ == "LossFunctionWrapper":
-        return False
-    kind = loss if hasattr(loss, "__name__") else type(loss)
-    return kind.__module__.startswith("keras.")
 
 
 # Far enough that a loss which changes somewhere between is found out.

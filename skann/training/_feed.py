@@ -66,8 +66,8 @@ class Feed:
 
     @property
     def row_bytes(self):
-        """Bytes of one dense row, in the network's type."""
-        return max(1, self.dtype.itemsize * int(np.prod(self.row_shape)))
+        """Bytes of one dense row, in the type of the network's input."""
+        return max(1, self.rows_dtype.itemsize * int(np.prod(self.row_shape)))
 
     def take(self, positions):
         """Return x and y of the rows at `positions`, and weights if there are any."""
@@ -85,8 +85,7 @@ class Feed:
 
     def steps_per_chunk(self, batch_size):
         """Return how many batches of these rows make a chunk."""
-        row_bytes = self.rows_dtype.itemsize * int(np.prod(self.row_shape))
-        step_bytes = max(1, batch_size * row_bytes)
+        step_bytes = max(1, batch_size * self.row_bytes)
         enough = min(_ENOUGH_STEPS, _MOST_BYTES // step_bytes)
         return min(max(_CHUNK_BYTES // step_bytes, enough, 1), _MOST_STEPS)
 
