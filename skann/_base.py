@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
 from skann import _callbacks, _monitor, _serialisation
 from skann._arguments import BUILT_IN, NUMBERS, is_own
 from skann._build import FIXED_BY_BUILDING, build_model, traits_of
+from skann._callback_copies import fresh_copies
 from skann._checkpoint import Checkpoint
 from skann._data import (
     Data,
@@ -70,6 +71,7 @@ class _Run:
     batch_size: int
     verbose: int
     callbacks: list
+    own_copies: list
     stops_early: bool = False
     direction: str | None = None
 
@@ -227,8 +229,8 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         for name, value in merged.items():
             check_argument_of_fit(name, value)
         merged = {name: int(value) for name, value in merged.items()}
-        copies = _callbacks.fresh_copies(self.callbacks)
-        return _Run(**merged, callbacks=copies + _callbacks.fresh_copies(callbacks))
+        copies = fresh_copies(self.callbacks) + fresh_copies(callbacks)
+        return _Run(**merged, callbacks=copies, own_copies=copies[:])
 
     def _check_data(self, X, y, sample_weight, reset, classes=None):
         check_network_parameters(self.get_params(deep=False))
@@ -395,6 +397,8 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             with network.changing():
                 trained = self._train_model(network.model, *rest)
         self.engine_ = trained.engine
+        if run.own_copies:
+            self.callbacks_ = run.own_copies
         self._record(trained.history, goes_on, run.direction)
         self._report_divergence(trained)
 
@@ -422,7 +426,9 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         watched = [self.monitor] if run.stops_early or writes else []
         names = watched + _monitor.monitors(run.callbacks)
         reported = _monitor.reported_by(model)
-        _monitor.check_monitors(names, reported, validation is not None)
+        unknown = _monitor.check_monitors(
+            names, reported, validation is not None, run.callbacks
+        )
         way = _monitor.direction_of(self.monitor, self.monitor_mode, model.metrics)
         if watched or self.monitor.removeprefix("val_") in (reported or ()):
             _monitor.check_direction(self.monitor, way)
@@ -434,7 +440,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
                 model,
                 feed,
                 validation,
-                callbacks=[*run.callbacks, *own],
+                callbacks=[*run.callbacks, *_monitor.checks_of(unknown), *own],
                 batch_size=run.batch_size,
                 row_order=self._row_order(),
                 initial_epoch=first,
@@ -585,7 +591,7 @@ def _n_steps(data, plan):
 # Attributes that are set while a fit runs, or at its end.
 _OF_A_FIT = (
     *("history_", "loss_curve_", "n_iter_", "best_epoch_", "engine_"),
-    *("checkpoint_path_", "tensorboard_dir_", "learning_rate_"),
+    *("checkpoint_path_", "tensorboard_dir_", "learning_rate_", "callbacks_"),
 )
 
 _ACCEPTED = {"accept_sparse": ("csr", "csc"), "allow_nd": True, "dtype": "numeric"}

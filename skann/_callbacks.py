@@ -1,6 +1,5 @@
 """Estimator keyword arguments -> Keras callbacks, one set for each fit."""
 
-import copy
 import functools
 import re
 from contextlib import contextmanager
@@ -18,40 +17,6 @@ _BATCH_HOOKS = [
     for phase in ("", "train_", "test_")
     for moment in ("begin", "end")
 ]
-
-
-def fresh_copies(callbacks, name="callbacks"):
-    """Return a copy of each of the user's Keras callbacks.
-
-    A callback gathers state while it runs, and holds the model. Each fit takes a
-    copy, so that none carries anything from one fit, fold or thread to another.
-
-    Raises
-    ------
-    TypeError
-        For anything that is no ``keras.callbacks.Callback``.
-    """
-    if callbacks is None:
-        return []
-    if not isinstance(callbacks, (list, tuple)):
-        callbacks = [callbacks]
-    for callback in callbacks:
-        if not isinstance(callback, keras.callbacks.Callback):
-            raise TypeError(
-                f"{name} must be instances of keras.callbacks.Callback; got "
-                f"{callback!r}."
-            )
-    return [_fresh_copy(callback) for callback in callbacks]
-
-
-def _fresh_copy(callback):
-    # A model from an earlier use is left behind rather than copied.
-    memo = {id(callback.model): None}
-    try:
-        return copy.deepcopy(callback, memo)
-    except (TypeError, NotImplementedError):
-        # It holds something that has no copy, an open file or a lock.
-        return copy.copy(callback)
 
 
 def needs_batches(callbacks):

@@ -74,7 +74,9 @@ class Checkpoint(keras.callbacks.Callback):
     def _is_due(self, logs):
         if not self.save_best_only:
             return True
-        value = logs[self.monitor]
+        value = logs.get(self.monitor)
+        if value is None:  # A callback may add it to the logs of some epochs only.
+            return False
         if not math.isnan(self._best) and not self._is_better(value, self._best):
             return False
         self._best = value

@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager, nullcontext
 
-from skann import _persistence
+from skann import _callback_copies, _persistence
 from skann._inference import Network
 from skann._late import LateNetwork
 from skann._packing import packed, to_clone
@@ -68,6 +68,7 @@ class HoldsNetwork:
     def _state(self):
         """Return the attributes, the network as plain data."""
         state = dict(super().__getstate__())
+        state.pop("callbacks_", None)  # They hold the model, files and what not.
         network = state.pop("_network", None)
         if network is not None:
             recipe = state.setdefault("_recipe", None)  # A user's model, unfitted.
@@ -88,5 +89,6 @@ class HoldsNetwork:
         stand_in = type(self).__new__(type(self))
         vars(stand_in).update(vars(self))
         for name, value in self.get_params(deep=False).items():
-            vars(stand_in)[name] = to_clone(value)
+            own = _callback_copies.to_clone(value) if name == "callbacks" else None
+            vars(stand_in)[name] = to_clone(value) if own is None else own
         return super(HoldsNetwork, stand_in).__sklearn_clone__()

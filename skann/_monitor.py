@@ -33,14 +33,32 @@ def reported_by(model):
     return list(results)
 
 
-def check_monitors(names, reported, has_validation):
-    """Raise ValueError for a monitored name which no epoch will report."""
+def check_monitors(names, reported, has_validation, callbacks=()):
+    """Raise ValueError for a monitored name which no epoch will report.
+
+    Parameters
+    ----------
+    names : list of str
+    reported : list of str or None
+        What ``reported_by`` says.
+    has_validation : bool
+    callbacks : list of keras.callbacks.Callback, default=()
+        Those of the fit. What a user's own puts in the logs shows when it runs.
+
+    Returns
+    -------
+    list of str
+        Names of which only the first epoch can tell.
+    """
     if reported is None:
-        return
+        return []
     available = {*reported, *(f"val_{name}" for name in reported if has_validation)}
-    for name in names:
-        if name in available:
-            continue
+    if any(isinstance(c, _OF_RATES) for c in callbacks):
+        available.add("learning_rate")
+    missing = [name for name in names if name not in available]
+    if missing and any(map(_may_add_to_logs, callbacks)):
+        return missing
+    for name in missing:
         if name.startswith("val_") and name.removeprefix("val_") in available:
             raise ValueError(
                 f"monitor={name!r} needs a validation set, and there is none: set "
@@ -51,6 +69,49 @@ def check_monitors(names, reported, has_validation):
             f"monitor={name!r} is not reported by this fit, which reports "
             f"{sorted(available)}."
         )
+    return []
+
+
+# These put the learning rate in the logs.
+_OF_RATES = (
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ReduceLROnPlateau,
+)
+
+
+def _may_add_to_logs(callback):
+    """Whether a callback has a hook of the user's at the end of an epoch."""
+    if "on_epoch_end" in vars(callback):  # As of a LambdaCallback.
+        return True
+    hook = type(callback).on_epoch_end
+    return not getattr(hook, "__module__", "").startswith(("keras.", "skann."))
+
+
+def checks_of(names):
+    """Return the callback, if any, that looks for names after the first epoch."""
+    return [_Reported(names)] if names else []
+
+
+class _Reported(keras.callbacks.Callback):
+    """Raises where the first epoch, and what callbacks made of it, lacks a name.
+
+    It goes after the user's callbacks, and before all that watch what they report.
+    """
+
+    def __init__(self, names):
+        super().__init__()
+        self._names = names
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Look once."""
+        missing = [name for name in self._names if name not in (logs or {})]
+        self._names = []
+        if missing:
+            raise ValueError(
+                f"monitor={missing[0]!r} was not reported by the first epoch, which "
+                f"reported {sorted(logs or {})}, nor did a callback add it to the "
+                "logs there."
+            )
 
 
 def direction_of(monitor, mode, metrics):

@@ -187,6 +187,9 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         File that the checkpoint was written to, where there is one.
     tensorboard_dir_ : str
         Directory of this fit's TensorBoard logs, where there are any.
+    callbacks_ : list of keras.callbacks.Callback
+        The copies of `callbacks` on which the last fit ran, those given to ``fit``
+        behind them, where there are any. A pickle does not hold them.
 
     See Also
     --------
