@@ -34,7 +34,7 @@ from skann._compile import (
     only,
     optimizer_of,
 )
-from skann._randomness import fresh_names, seeded_globals
+from skann._randomness import fresh_names, seeded_globals, seeded_keras
 from skann._scikeras import KerasClassifier, KerasRegressor
 from skann._targets import TARGETS
 from skann.exceptions import ModelError
@@ -126,7 +126,8 @@ def build_model(params, defaults, problem, seed, unit=None):
 
     # Keras draws from Python's generator for every initializer without a seed, and
     # some networks make their layers only when they are called.
-    with seeded_globals(seed, tensorflow=not _draws_by_keras_only(params)):
+    seeded = seeded_keras if _draws_by_keras_only(params) else seeded_globals
+    with seeded(seed):
         with fresh_names(beside=not is_own(build_fn)):
             model = _by_scikeras(compiled, params, defaults, problem)
         _check_shapes(model, problem, build_fn)

@@ -19,6 +19,7 @@ from scipy import sparse
 
 from skann._data import largest_of
 from skann._layer_functions import dense_function, dense_stack
+from skann._scopes import eagerly
 from skann.training import Forward, input_dtype, rows_dtype, values_of
 from skann.training._feed import dense_rows
 from skann.training._threads import in_threads, one_blas_thread
@@ -215,7 +216,8 @@ class _Batches:
 
     def __init__(self, model, row_shape, values=None):
         self.is_live = values is None
-        self._forward = Forward(model, row_shape, values)
+        with eagerly():
+            self._forward = Forward(model, row_shape, values)
         self.has_own_code = self._forward.has_own_code
         self.is_up_to_date = self._forward.is_up_to_date
         self._size = _rows_of(_CHUNK_BYTES, 8 * int(np.prod(row_shape)))
@@ -224,7 +226,8 @@ class _Batches:
         """Return the outputs for every row."""
         dtype = self._forward.dtype
         chunks = _chunks(X.shape[0], self._size)
-        return np.concatenate([self._forward(_rows(X, c, dtype)) for c in chunks])
+        with eagerly():
+            return np.concatenate([self._forward(_rows(X, c, dtype)) for c in chunks])
 
 
 class _Stack:

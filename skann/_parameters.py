@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 
 from skann._arguments import signature_parameters
 from skann._numbers import Number
-from skann._randomness import seeded_globals
+from skann._randomness import seeded_keras
 
 PARTS = ("model", "optimizer", "loss", "compile")
 
@@ -145,7 +145,7 @@ def _check_known(parameter, value, module):
     if value is None:  # Not set.
         return
     try:
-        with seeded_globals(0, tensorflow=False):  # An initializer draws a seed.
+        with seeded_keras(0):  # An initializer draws a seed.
             module.get(value)
     except (ValueError, TypeError):
         known = sorted(

@@ -2,7 +2,7 @@
 
 `random_state` alone decides a fit. Nothing here reads or moves a global generator,
 but for the time a user's build function runs: then the global ones are set from
-the fit's seed, under a lock, and put back as they were.
+the fit's seed, one such function at a time, and put back as they were.
 """
 
 import copy
@@ -24,7 +24,7 @@ from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED
 from sklearn.utils import check_random_state
 from tensorflow.python.eager import context as tf_context
 
-_LOCK = threading.RLock()
+from skann import _process
 
 # Where Keras counts the names it has given; its source has no constant for it.
 _NUMBERS_OF_NAMES = "object_name_uids"
@@ -79,59 +79,102 @@ def fresh_names(beside=False):
         global_state.set_global_attribute(_NUMBERS_OF_NAMES, saved)
 
 
-class _ThreadsOwn:
-    """Stands in for Python's ``random`` in Keras: one thread draws from its own.
-
-    The module's generator is everybody's. In a worker of Dask, the thread that talks to
-    the scheduler draws from it, too, and layers would get other seeds.
-    """
+class _Source:
+    """Draws for one block of code as Python's ``random`` does once it is seeded."""
 
     def __init__(self, seed):
-        self._thread = threading.get_ident()
         self._start(seed)
 
     def _start(self, seed):
         self._seed, self._own = seed, random.Random(seed)
 
     def randint(self, low, high):
-        if threading.get_ident() != self._thread:
-            return random.randint(low, high)
         seed = global_state.get_global_attribute(GLOBAL_RANDOM_SEED)
         if seed != self._seed:  # The build function has called set_random_seed.
             self._start(seed)
         return self._own.randint(low, high)
 
 
+class _EachThreadsOwn:
+    """Stands in for Python's ``random`` in Keras, which has nothing else to draw from.
+
+    The module's generator is everybody's. A thread that builds a network draws from a
+    source of its own here, and all others from the module as ever.
+    """
+
+    def __init__(self):
+        self._n_users = 0
+        self._threads = threading.local()
+
+    @contextmanager
+    def drawing_from(self, source):
+        """Let this thread draw from a source for a block."""
+        outer = getattr(self._threads, "source", random)
+        with _process.LOCK:
+            if not self._n_users:
+                self._before = seed_generator.python_random
+                seed_generator.python_random = self
+            self._n_users += 1
+        self._threads.source = source
+        try:
+            yield
+        finally:
+            self._threads.source = outer
+            with _process.LOCK:
+                self._n_users -= 1
+                if not self._n_users:
+                    seed_generator.python_random = self._before
+
+    def __getattr__(self, name):
+        return getattr(getattr(self._threads, "source", random), name)
+
+
+_SOURCES = _EachThreadsOwn()
+
+
+@contextmanager
+def seeded_keras(seed):
+    """Have Keras draw initial weights and seeds by a seed, in this thread and block.
+
+    No generator that is anybody else's is read or moved.
+    """
+    saved = [global_state.get_global_attribute(name) for name in _KERAS_GLOBALS]
+    global_state.set_global_attribute(GLOBAL_RANDOM_SEED, seed)
+    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
+    try:
+        with _SOURCES.drawing_from(_Source(seed)):
+            yield
+    finally:
+        for name, value in zip(_KERAS_GLOBALS, saved, strict=True):
+            global_state.set_global_attribute(name, value)
+
+
 @contextmanager
 def seeded_globals(seed, tensorflow=True):
-    """Set Python's, NumPy's, tensorflow's and Keras' generators for a block of code.
+    """Set all generators for a block in which code of the user's builds a network.
 
-    tensorflow's is left alone where it is known not to be used: setting it makes
-    tensorflow prepare every traced function anew, some 50 ms for each that is called
-    again.
+    Python's, NumPy's and tensorflow's are everybody's: other threads that draw from
+    them in such a block draw by its seed. So there is one at a time, and none for
+    skann's own networks.
+
+    Setting tensorflow's has it prepare every traced function anew, some 50 ms for each
+    that is called again; it is left alone where no weights are to be drawn.
     """
-    with _LOCK:
+    with seeded_keras(seed), _process.fence() as has_fence:
+        if not has_fence:
+            yield
+            return
         tf_state = vars(tf_context.context())
+        saved_tf = {name: tf_state.get(name) for name in ("_seed", "_rng")}
         saved_python = random.getstate()
         saved_numpy = np.random.get_state()  # noqa: NPY002
-        saved_source = seed_generator.python_random
-        saved_tf = {name: tf_state.get(name) for name in ("_seed", "_rng")}
-        saved_keras = [
-            global_state.get_global_attribute(name) for name in _KERAS_GLOBALS
-        ]
         if tensorflow:
             tf.random.set_seed(seed)
         random.seed(seed)
-        seed_generator.python_random = _ThreadsOwn(seed)
         np.random.seed(seed)  # noqa: NPY002
-        global_state.set_global_attribute(GLOBAL_RANDOM_SEED, seed)
-        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
         try:
             yield
         finally:
             random.setstate(saved_python)
-            seed_generator.python_random = saved_source
             np.random.set_state(saved_numpy)  # noqa: NPY002
             tf_state.update(saved_tf)
-            for name, value in zip(_KERAS_GLOBALS, saved_keras, strict=True):
-                global_state.set_global_attribute(name, value)

@@ -12,7 +12,7 @@ import keras
 from keras.src.saving import serialization_lib
 
 from skann import _tensorflow
-from skann._randomness import fresh_names, seeded_globals
+from skann._randomness import fresh_names, seeded_globals, seeded_keras
 from skann._state import restore, state_of, take_trainable
 
 
@@ -100,7 +100,9 @@ def deserialise(config, custom_objects, losses):
     # trusted as the code that runs this.
     # The initial values are replaced, and need a seed.
     _tensorflow.start()
-    with seeded_globals(0, tensorflow=False), fresh_names():
+    # Classes of the user's may draw from generators as they please.
+    seeded = seeded_globals(0, tensorflow=False) if custom_objects else seeded_keras(0)
+    with seeded, fresh_names():
         model = keras.saving.deserialize_keras_object(
             config, custom_objects=custom_objects, safe_mode=False
         )

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from skann import _process
 from skann.training._description import describe
 from skann.training._libraries import is_library
 from skann.training._unit import unit_layer
@@ -19,11 +20,7 @@ _MOST_PROGRAMS = 256
 
 
 class ProgramCache:
-    """A thread-safe cache in which each program is made once.
-
-    Two threads which ask for the same new program wait for one of them to make it;
-    threads which ask for different ones do not wait for each other here.
-    """
+    """A thread-safe cache in which each program is made once, one at a time."""
 
     def __init__(self, most=_MOST_PROGRAMS):
         self._most = most
@@ -42,26 +39,31 @@ class ProgramCache:
         make : callable
         """
         if description.is_unique:
-            return make()
+            with _process.tracing():
+                return make()
         key = (description.key, how)
+        program = self._found(key)
+        if program is None:
+            with _process.tracing():
+                program = self._found(key)  # Another thread may have made it.
+                if program is None:
+                    program = make()
+                    self._keep(key, program, description.same)
+        return program
+
+    def _found(self, key):
         with self._lock:
-            entry = self._entries.setdefault(key, _Entry(description.same))
+            if key not in self._entries:
+                return None
             self._entries.move_to_end(key)
+            return self._entries[key][0]
+
+    def _keep(self, key, program, same):
+        with self._lock:
+            # The key holds addresses of `same`.
+            self._entries[key] = program, same
             while len(self._entries) > self._most:
                 self._entries.popitem(last=False)
-        with entry.lock:
-            if not entry.is_made:
-                try:
-                    entry.program = make()
-                except BaseException:
-                    self._forget(key)
-                    raise
-                entry.is_made = True
-            return entry.program
-
-    def _forget(self, key):
-        with self._lock:
-            self._entries.pop(key, None)
 
     def clear(self):
         """Drop all programs."""
@@ -70,13 +72,6 @@ class ProgramCache:
 
     def __len__(self):
         return len(self._entries)
-
-
-class _Entry:
-    def __init__(self, same):
-        self.lock = threading.Lock()
-        self.program, self.is_made = None, False
-        self.same = same  # The key holds their addresses.
 
 
 PROGRAMS = ProgramCache()

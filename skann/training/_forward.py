@@ -5,10 +5,10 @@ import tensorflow as tf
 
 from skann import _fork
 from skann.training._cache import PROGRAMS, description_of_outputs
+from skann.training._lending import own_values, standing_in
 from skann.training._structure import as_declared, single
-from skann.training._tracing import TRACING
 from skann.training._unit import constants_of, rescaling_by
-from skann.training._variables import rows_dtype, standing_in
+from skann.training._variables import rows_dtype
 
 # Rows of one batch of a forward pass: always as many, so that a row's outputs do not
 # depend on how many rows were asked for.
@@ -24,9 +24,9 @@ class ForwardProgram:
         self._model = model
         constants = constants_of(model)
         self._variables = [*model.variables, *constants]
-        values = [v._value for v in self._variables]
+        values = own_values(self._variables)
         rows = tf.TensorSpec((None, *row_shape), rows_dtype(model))
-        with TRACING, rescaling_by(model, constants):
+        with rescaling_by(model, constants):
             self._run = tf.function(
                 self._blocks, autograph=False
             ).get_concrete_function(values, rows)
@@ -63,8 +63,7 @@ class EagerForward:
     def __call__(self, values, x):
         padded = _whole_blocks(x)
         starts = range(0, len(padded), _BLOCK)
-        # Meanwhile nothing else stands in for the model's variables.
-        with TRACING, standing_in(self._variables, values):
+        with standing_in(self._variables, values):
             blocks = [self._block(padded[i : i + _BLOCK]) for i in starts]
         return np.concatenate(blocks)[: len(x)].astype(np.float64)
 
@@ -101,13 +100,13 @@ class Forward:
                 (tuple(row_shape), "forward"),
                 lambda: ForwardProgram(model, row_shape),
             )
-        own = [v._value for v in model.variables]
+        own = own_values(model.variables)
         if values is not None:
             own = [
                 tf.Variable(value, dtype=of.dtype, trainable=of.trainable)
                 for value, of in zip(values, own, strict=True)
             ]
-        self._values = [*own, *(v._value for v in constants_of(model))]
+        self._values = [*own, *own_values(constants_of(model))]
 
     def is_up_to_date(self):
         """Whether the model computes as it did, whatever its variables hold."""

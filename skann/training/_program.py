@@ -15,15 +15,15 @@ from skann import _disk_cache
 from skann.training._cache import PROGRAMS, description_of
 from skann.training._last_batch import can_be_filled_up, counting_some, filled_up
 from skann.training._layers import is_plain_stack
+from skann.training._lending import own_values, standing_in
 from skann.training._structure import as_declared
 from skann.training._tracing import (
-    TRACING,
     fast_in_xla,
     plain_dropouts,
     same_names_everywhere,
 )
 from skann.training._unit import Constant, rescaling_by
-from skann.training._variables import standing_in, variables_of
+from skann.training._variables import variables_of
 from skann.training._widths import widened
 
 # Below this many steps, compiling would take longer than the uncompiled graph, which
@@ -57,12 +57,11 @@ def prepare(model, feed):
     model and loss are known to fit together, their shapes say all.
     """
     row = _one_row(feed)
-    with TRACING:
-        if is_plain_stack(model) and type(model.loss) in _PLAIN_LOSSES:
-            y = keras.KerasTensor(row[1].shape, str(row[1].dtype))
-            model._compile_loss.build(y, model.outputs[0])
-        x, *rest = row
-        model._symbolic_build(data_batch=(as_declared(model, x), *rest))
+    if is_plain_stack(model) and type(model.loss) in _PLAIN_LOSSES:
+        y = keras.KerasTensor(row[1].shape, str(row[1].dtype))
+        model._compile_loss.build(y, model.outputs[0])
+    x, *rest = row
+    model._symbolic_build(data_batch=(as_declared(model, x), *rest))
 
 
 # Of rows whose shape is that of the outputs, or of one class number each.
@@ -111,10 +110,9 @@ class Program:
         self.is_compiled = False
         self._variables = variables_of(model)
         self.shapes = [tuple(v.shape) for v in self._variables]
-        values = [v._value for v in self._variables]
+        values = own_values(self._variables)
         constants = [v for v in self._variables if isinstance(v, Constant)]
         with (
-            TRACING,
             rescaling_by(model, constants),
             same_names_everywhere(model, description, mode, batch_size),
         ):

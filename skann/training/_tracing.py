@@ -13,10 +13,6 @@ from tensorflow.python.framework import ops as tf_ops
 
 from skann.training._cache import first_number
 
-# Tracing puts placeholders in the place of a model's variables and uses Keras' global
-# state: one at a time.
-TRACING = threading.RLock()
-
 
 def plain_dropouts(model):
     return [

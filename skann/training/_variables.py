@@ -1,7 +1,5 @@
 """Variables: read in one go, lent to what is traced, and as a program takes them."""
 
-import contextlib
-
 import numpy as np
 import tensorflow as tf
 
@@ -9,6 +7,7 @@ import tensorflow as tf
 from tensorflow.python import pywrap_tfe
 from tensorflow.python.eager import context as tf_context
 
+from skann.training._lending import own_values
 from skann.training._unit import constants_of
 from skann.training._widths import cut, pad
 
@@ -35,12 +34,12 @@ def read(values):
 
 def weights_of(model):
     """Return the values of a model's weights, as ``model.get_weights`` does, faster."""
-    return read([variable._value for variable in model.weights])
+    return read(own_values(model.weights))
 
 
 def values_of(model):
     """Return the values of all of a model's own variables, weights and seeds."""
-    return read([variable._value for variable in model.variables])
+    return read(own_values(model.variables))
 
 
 def variables_of(model, unit=None):
@@ -57,23 +56,6 @@ def keras_variables_of(model):
     of_optimizer = optimizer.variables if optimizer is not None else []
     variables = [*model.variables, *of_optimizer, *model.metrics_variables]
     return list({id(v): v for v in variables}.values())
-
-
-@contextlib.contextmanager
-def standing_in(variables, values):
-    """Let a model's variables stand for the arguments of the function being traced.
-
-    A Keras variable keeps its tensorflow variable in ``_value``, and has no public
-    way to lend it another.
-    """
-    own = [v._value for v in variables]
-    for variable, value in zip(variables, values, strict=True):
-        variable._value = value
-    try:
-        yield
-    finally:
-        for variable, value in zip(variables, own, strict=True):
-            variable._value = value
 
 
 def rows_dtype(model):
@@ -105,7 +87,7 @@ class ProgramVariables:
     def __init__(self, model, unit=None):
         self._keras = variables_of(model, unit)
         self._weights, self._optimizer = model.weights, model.optimizer
-        self.values = [v._value for v in self._keras]
+        self.values = own_values(self._keras)
         self._padded = []
 
     def take_shapes(self, shapes):
@@ -131,7 +113,7 @@ class ProgramVariables:
 
     def pull(self):
         """Give the stand-ins what the model's variables hold, where it is new."""
-        own = read([self._keras[i]._value for i in self._padded])
+        own = read(own_values([self._keras[i] for i in self._padded]))
         for k, (i, value) in enumerate(zip(self._padded, own, strict=True)):
             known = self._published[k]
             if known is None or not np.array_equal(value, known, equal_nan=True):
