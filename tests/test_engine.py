@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ import tensorflow as tf
 from scipy import sparse
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.preprocessing import scale
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
 from skann.exceptions import EngineError
@@ -348,6 +349,21 @@ def test_blas_has_one_thread_until_the_last_fit_ends(data):
         thread.join()
     assert len(seen) == 2
     assert all(n == 1 for numbers in seen for n in numbers)
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize("first", ["fit", "limit"])
+def test_a_limit_of_the_users_has_its_effect_beside_fits(data, first):
+    before = blas_threads()
+    with threadpool_limits(2, user_api="blas") if first == "limit" else nullcontext():
+        inside = blas_threads()
+        # In another thread, which the first one to set a limit would keep from it.
+        thread = threading.Thread(target=MLPKerasRegressor(**SMALL).fit, args=data)
+        thread.start()
+        thread.join()
+        assert blas_threads() == inside
+    with threadpool_limits(3, user_api="blas"):
+        assert blas_threads() == [3] * len(before)
     assert blas_threads() == before
 
 

@@ -55,7 +55,10 @@ def _let_go():
 def _set(libraries, n_threads=None):
     """Set numbers of threads, or put back what they were."""
     for library, n_before in libraries:
-        library.set_num_threads(n_before if n_threads is None else n_threads)
+        # The public name lets one thread of a process set them, and nobody else, its
+        # users' included, until that thread ends or gives it up.
+        set_number = getattr(library, "_real_set_num_threads", library.set_num_threads)
+        set_number(n_before if n_threads is None else n_threads)
 
 
 @_fork.in_children
