@@ -495,7 +495,7 @@ _BY_BASE = (
 )
 # Containers that Keras and tensorflow put in the place of a user's.
 _TRACKED = ("keras.src.utils.tracking", "tensorflow.python.trackable.data_structures")
-_OF_TRACKED = ((list, _list), (dict, _dict), (set, _set), (object, _proxy))
+_OF_TRACKED = ((list, _list), (dict, _dict), (set, _set))
 
 # These may be made anew for every look at them, or be one object or many by chance.
 UNNUMBERED = frozenset(
@@ -522,4 +522,6 @@ def visit_for(kind):
     if issubclass(kind, _VALUES) and is_library(kind.__module__):
         return _value
     bases = _OF_TRACKED if kind.__module__ in _TRACKED else _BY_BASE
+    if bases is _OF_TRACKED and hasattr(kind, "__wrapped__"):
+        return _proxy
     return next((visit for base, visit in bases if issubclass(kind, base)), _instance)
