@@ -330,6 +330,18 @@ def a_function_that_keeps_its_results():
     yield mlp(calling(kept(2.0)))
 
 
+@functools.singledispatch
+def dispatched(z):
+    return scaled(z, ALPHA)
+
+
+@pair
+def a_function_in_a_wrapper_of_pythons():
+    yield mlp(dispatched)
+    with patch.dict(globals(), ALPHA=2.0):
+        yield mlp(dispatched)
+
+
 # Objects.
 
 

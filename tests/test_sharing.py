@@ -1,25 +1,53 @@
 """Fits that share a program, and fits that must not."""
 
 import contextlib
+import functools
+import os
+import subprocess
+import sys
+import time
 
+import cloudpickle
 import keras
 import numpy as np
 import pytest
-from sharing_cases import N_FEATURES, PAIRS
+from sharing_cases import (
+    N_FEATURES,
+    PAIRS,
+    Choice,
+    Data,
+    Error,
+    Named,
+    Own,
+    OwnLoss,
+    OwnSGD,
+    Scale,
+    calls_what_reads_global,
+    closing_over,
+    decaying,
+    functional,
+    holding,
+    mlp,
+    run,
+    scaled,
+    scaled_model,
+    summed,
+)
 
 from skann.training import Feed, in_order, prepare, train
+from skann.training._cache import PROGRAMS, description_of
 
 BATCH, ROWS, EPOCHS = 4, 10, 2
+
+
+def set_precision(dtype):
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
 
 
 @pytest.fixture(autouse=True)
 def float64():
     """Differences are of the fits, not of rounding."""
-
-    def set_precision(dtype):
-        keras.config.set_floatx(dtype)
-        keras.config.set_dtype_policy(dtype)
-
     set_precision("float64")
     yield
     set_precision("float32")
@@ -93,3 +121,150 @@ def test_what_differs_in_one_hidden_thing_is_trained_by_itself(pair):
         other = by_keras(second)
         assert differ(other, expected)
         assert_same(by_engine(second), other)
+
+
+def sgd(rate):
+    return lambda: keras.optimizers.SGD(rate)
+
+
+def pickled(function):
+    """Return a function as it comes from another process."""
+    return cloudpickle.loads(cloudpickle.dumps(function))
+
+
+def in_a_notebook():
+    return run("def activation(z):\n    return ops.tanh(z) * 0.5")
+
+
+def seeded(seed):
+    return lambda: keras.layers.Dense(
+        3, kernel_initializer=keras.initializers.HeNormal(seed=seed)
+    )
+
+
+def own_with_initializer():
+    class WithInitializer(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.kernel_initializer = keras.initializers.GlorotUniform()
+
+        def build(self, shape):
+            self.kernel = self.add_weight((shape[-1], 3), self.kernel_initializer)
+
+        def call(self, x):
+            return x @ self.kernel
+
+    return WithInitializer()
+
+
+SAME = {
+    "made twice by a build function": lambda: mlp(closing_over(0.1)),
+    "redefined in a notebook": lambda: mlp(in_a_notebook()),
+    "sent by cloudpickle": lambda: mlp(pickled(closing_over(0.1))),
+    "sent by cloudpickle, with a global": lambda: mlp(pickled(calls_what_reads_global)),
+    "an object sent by cloudpickle": lambda: mlp(pickled(Scale(0.5))),
+    "a class sent by cloudpickle": lambda: mlp(more=[pickled(own_with_initializer)]),
+    "a method": lambda: mlp(Scale(0.5).method),
+    "a partial": lambda: mlp(functools.partial(scaled, by=0.5)),
+    "an array": lambda: mlp(summed([np.arange(4.0)])),
+    "a dataclass": lambda: mlp(holding(Data(0.5, [1, {"a": {1, 2}}]))),
+    "an enum": lambda: mlp(lambda z: scaled(z, Choice.SMALL.value)),
+    "a named tuple": lambda: mlp(holding(Named(0.5))),
+    "a set": lambda: mlp(summed({1.0, 2.0, "a", (3, "b")} - {"a", (3, "b")})),
+    "a model of the user's": lambda: scaled_model(Data(0.0, [Data(1.0)]), "loss"),
+    "a functional model": lambda: functional(lambda a, b: a + 2 * b),
+    "a layer of the user's": lambda: mlp(more=[lambda: Own(0.5)]),
+    "a layer with an initializer": lambda: mlp(more=[own_with_initializer]),
+    "a loss": lambda: mlp(loss=OwnLoss(1.0)),
+    "a metric": lambda: mlp(metrics=[Error(1.0)]),
+    "a schedule": lambda: mlp(optimizer=decaying),
+    "an optimizer": lambda: mlp(optimizer=lambda: OwnSGD(0.05)),
+}
+ALIKE = {
+    "other learning rates": (mlp(optimizer=sgd(0.1)), mlp(optimizer=sgd(0.2))),
+    "other seeds": (mlp(more=[seeded(1)]), mlp(more=[seeded(2)])),
+    "other seeds of dropout": tuple(
+        mlp(more=[lambda seed=seed: keras.layers.Dropout(0.1, seed=seed)])
+        for seed in (1, 2)
+    ),
+    "other names": tuple(
+        mlp(more=[lambda name=name: keras.layers.Dense(3, name=name)])
+        for name in ("first", "second")
+    ),
+}
+PAIRS_ALIKE = {**{name: (None, make) for name, make in SAME.items()}, **ALIKE}
+
+
+@pytest.mark.parametrize("pair", PAIRS_ALIKE.values(), ids=PAIRS_ALIKE)
+def test_what_is_the_same_shares_a_program(pair):
+    first, second = pair
+    if first is None:
+        first, second = second(), second()
+    assert first is not second
+    PROGRAMS.clear()
+    made_by = [by_engine(first), by_engine(second)]
+    assert len(PROGRAMS) == 1
+    if pair[0] is None:
+        assert_same(*made_by)
+
+
+def test_what_the_clock_or_a_generator_gives_is_never_shared():
+    def drawing(z):
+        return z + np.random.default_rng().normal()
+
+    def timed(z):
+        return z + time.time()
+
+    def reading(z):
+        return z + len(os.environ.get("HOME", ""))
+
+    def dynamic(z):
+        return z + globals()["EPOCHS"]
+
+    for activation in (drawing, timed, reading, dynamic):
+        PROGRAMS.clear()
+        model, feed = made(mlp(activation))
+        prepare(model, feed)
+        assert description_of(model).is_unique
+
+
+IN_ANOTHER_PROCESS = """
+import sys, cloudpickle
+sent = cloudpickle.load(sys.stdin.buffer)
+sent["precision"]("float64")
+for name, build in sent["cases"].items():
+    print(name, sent["digest"](build()))
+"""
+
+
+def digest(make):
+    model, feed = made(make)
+    prepare(model, feed)
+    description = description_of(model)
+    assert not description.is_unique
+    assert not description.same
+    return description.digest
+
+
+@pytest.fixture
+def by_value():
+    """Have cloudpickle send all of these modules, as it does with a notebook."""
+    modules = [sys.modules[__name__], sys.modules["sharing_cases"]]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    yield
+    for module in modules:
+        cloudpickle.unregister_pickle_by_value(module)
+
+
+def test_descriptions_are_the_same_in_every_process(by_value):
+    sent = {"precision": set_precision, "digest": digest, "cases": SAME}
+    printed = subprocess.run(
+        [sys.executable, "-c", IN_ANOTHER_PROCESS],
+        input=cloudpickle.dumps(sent),
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        check=True,
+        capture_output=True,
+    ).stdout.decode()
+    here = "".join(f"{name} {digest(build())}\n" for name, build in SAME.items())
+    assert printed == here

@@ -6,7 +6,6 @@ Every function takes the walk and the thing.
 import collections
 import functools
 import hashlib
-import sys
 import types
 import weakref
 from functools import lru_cache
@@ -18,19 +17,24 @@ import tensorflow as tf
 # Keras' own keepers of losses, which has no public name.
 from keras.src.trainers.compile_utils import CompileLoss
 
-from skann.training._code import described
-from skann.training._libraries import (
-    CLASSES,
-    is_impure,
-    is_library,
-    is_named,
-    is_of_library,
+from skann.training._functions import (
+    visit_builtin,
+    visit_descriptor,
+    visit_function,
+    visit_method,
+    visit_module,
+    visit_named,
+    visit_partial,
+    visit_property,
+    visit_reference,
+    visit_remembering,
+    visit_traced,
+    visit_wrapped,
 )
+from skann.training._libraries import CLASSES, is_impure, is_library
 
 # What stands for itself in a description.
 ATOMS = frozenset({bool, bytes, complex, float, int, str, type(None), type(...)})
-
-_MISSING = ("missing",)
 
 # Attributes of classes that say nothing of what they do.
 _OF_EVERY_CLASS = {
@@ -125,151 +129,6 @@ def _tf_variable(walk, variable):
         walk.tokens.append(("value of argument", number))
 
 
-# Functions, and what stands for one.
-
-# Functions of these names do not run while a step is traced.
-_BEFORE_TRACING = {"__init__", "__repr__", "__str__", "build", "from_config"}
-_BEFORE_TRACING |= {"get_config"}
-
-
-def _function(walk, function):
-    if is_of_library(function):
-        _library_function(walk, function)
-        return
-    walk.has_own_code = True
-    known = described(function.__code__)
-    if function.__code__.co_name not in _BEFORE_TRACING:
-        walk.words |= known.names
-    walk.tokens.append(("own function", function.__name__, known.digest))
-    _visit_globals(walk, function, known)
-    _visit_made_with(walk, function, known.cells)
-    walk.visit(function.__dict__)
-
-
-def _library_function(walk, function):
-    code = function.__code__
-    place = (function.__module__, code.co_qualname, code.co_firstlineno)
-    walk.tokens.append(("function", *place))
-    if is_impure(function):
-        walk.unique()
-    if not is_named(function):
-        _visit_made_with(walk, function, {})
-        walk.visit(function.__dict__.get("__wrapped__"))
-
-
-def _visit_made_with(walk, function, paths):
-    """Describe what a function closes over, and its defaults."""
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    for name, cell in cells:
-        _visit_cell(walk, cell, paths.get(name, [()]))
-    walk.visit(function.__defaults__)
-    walk.visit(function.__kwdefaults__)
-
-
-def _visit_globals(walk, function, known):
-    for name, *attributes in known.reads:
-        value = function.__globals__.get(name, _MISSING)
-        if value is _MISSING:
-            value = function.__builtins__.get(name, _MISSING)
-        _visit_path(walk, value, attributes)
-    for name in known.imports:
-        if name in sys.modules:
-            walk.visit(sys.modules[name])
-        else:
-            walk.unique()
-
-
-def _visit_cell(walk, cell, paths):
-    try:
-        value = cell.cell_contents
-    except ValueError:  # Not filled yet: a function that calls itself.
-        value = _MISSING
-    if not isinstance(value, types.ModuleType):
-        paths = [()]
-    for attributes in paths:
-        _visit_path(walk, value, attributes)
-
-
-def _visit_path(walk, value, attributes):
-    """Describe what a name stands for, followed through modules."""
-    for name in attributes:
-        if not isinstance(value, types.ModuleType):
-            break
-        value = getattr(value, name, _MISSING)
-    walk.visit(value)
-
-
-def _module(walk, module):
-    if is_library(module.__name__):
-        walk.tokens.append(("module", module.__name__))
-        walk.bare_modules.append(module)
-        if is_impure(module):
-            walk.unique()
-        return
-    held = list(vars(module).items())
-    walk.visit_pairs("module", [(k, v) for k, v in held if not k.startswith("__")])
-
-
-def _method(walk, method):
-    walk.visit_all("method", [method.__func__, method.__self__])
-
-
-def _builtin(walk, function):
-    owner = function.__self__
-    if owner is None or isinstance(owner, types.ModuleType):
-        owner = str(getattr(function, "__module__", None))
-    walk.tokens.append(("builtin", function.__qualname__))
-    walk.visit(owner)
-    if is_impure(function):
-        walk.unique()
-
-
-def _named(walk, thing):
-    """Describe what is known by its name: NumPy's functions, say."""
-    module = getattr(thing, "__module__", None) or "numpy"
-    walk.tokens.append(("named", module, thing.__name__))
-    if not is_library(module) or is_impure(thing):
-        walk.unique()
-
-
-def _descriptor(walk, thing):
-    walk.tokens.append(("descriptor", thing.__name__))
-    walk.visit(thing.__objclass__)
-
-
-def _wrapped(walk, thing):
-    """Describe a static or class method."""
-    walk.tokens.append(type(thing).__name__)
-    walk.visit(thing.__func__)
-
-
-def _remembers(walk, thing):
-    """Describe a function that keeps its results, which may be older than globals."""
-    walk.only_itself(thing)
-    walk.visit(thing.__wrapped__)
-
-
-def _traced(walk, thing):
-    """Describe a ``tf.function``, which keeps what it has traced."""
-    walk.only_itself(thing)
-    walk.visit(getattr(thing, "python_function", None))
-
-
-def _property(walk, thing):
-    walk.visit_all("property", [thing.fget, thing.fset, thing.fdel])
-
-
-def _partial(walk, thing):
-    walk.visit_all("partial", [thing.func, thing.args, thing.keywords])
-    walk.visit(type(thing))
-    walk.visit_attributes(thing)
-
-
-def _reference(walk, thing):
-    walk.tokens.append("reference")
-    walk.visit(thing())
-
-
 # Classes and their instances.
 
 
@@ -288,8 +147,9 @@ def _class(walk, cls):
     walk.tokens.append(("own class", cls.__name__))
     walk.visit(type(cls))
     walk.visit_all("bases", cls.__bases__)
-    held = [(k, v) for k, v in list(vars(cls).items()) if k not in _OF_EVERY_CLASS]
-    walk.visit_pairs("attributes", held)
+    # By name: a class that comes in a pickle has them in another order.
+    names = sorted(vars(cls).keys() - _OF_EVERY_CLASS)
+    walk.visit_pairs("attributes", [(name, vars(cls)[name]) for name in names])
 
 
 # Modules whose classes nobody can change, or none would.
@@ -459,25 +319,25 @@ _EXACT = {
     types.MappingProxyType: _dict,
     type(NotImplemented): _not_implemented,
     CompileLoss.Loss: _part_of_loss,
-    types.FunctionType: _function,
-    types.MethodType: _method,
-    types.BuiltinFunctionType: _builtin,
-    types.MethodWrapperType: _builtin,
-    types.WrapperDescriptorType: _descriptor,
-    types.MethodDescriptorType: _descriptor,
-    types.ClassMethodDescriptorType: _descriptor,
-    types.GetSetDescriptorType: _descriptor,
-    types.MemberDescriptorType: _descriptor,
-    np.ufunc: _named,
-    type(np.mean): _named,
+    types.FunctionType: visit_function,
+    types.MethodType: visit_method,
+    types.BuiltinFunctionType: visit_builtin,
+    types.MethodWrapperType: visit_builtin,
+    types.WrapperDescriptorType: visit_descriptor,
+    types.MethodDescriptorType: visit_descriptor,
+    types.ClassMethodDescriptorType: visit_descriptor,
+    types.GetSetDescriptorType: visit_descriptor,
+    types.MemberDescriptorType: visit_descriptor,
+    np.ufunc: visit_named,
+    type(np.mean): visit_named,
     functools.cached_property: _cached_property,
-    type(functools.lru_cache(len)): _remembers,
+    type(functools.lru_cache(len)): visit_remembering,
     tf.DType: _tf_dtype,
-    weakref.ReferenceType: _reference,
+    weakref.ReferenceType: visit_reference,
 }
 _BY_BASE = (
     (type, _class),
-    (types.ModuleType, _module),
+    (types.ModuleType, visit_module),
     (np.ndarray, _array),
     (np.generic, _scalar),
     (np.dtype, _dtype),
@@ -487,11 +347,11 @@ _BY_BASE = (
     (keras.Operation, _layer),
     (tf.Variable, _tf_variable),
     (tf.Tensor, _tensor),
-    (tf.types.experimental.Callable, _traced),
-    (functools.partial, _partial),
-    (staticmethod, _wrapped),
-    (classmethod, _wrapped),
-    (property, _property),
+    (tf.types.experimental.Callable, visit_traced),
+    (functools.partial, visit_partial),
+    (staticmethod, visit_wrapped),
+    (classmethod, visit_wrapped),
+    (property, visit_property),
 )
 # Containers that Keras and tensorflow put in the place of a user's.
 _TRACKED = ("keras.src.utils.tracking", "tensorflow.python.trackable.data_structures")
@@ -500,7 +360,16 @@ _OF_TRACKED = ((list, _list), (dict, _dict), (set, _set))
 # These may be made anew for every look at them, or be one object or many by chance.
 UNNUMBERED = frozenset(
     {
-        *(_builtin, _descriptor, _dtype, _method, _named, _proxy, _scalar, _tf_dtype),
+        *(
+            visit_builtin,
+            visit_descriptor,
+            _dtype,
+            visit_method,
+            visit_named,
+            _proxy,
+            _scalar,
+            _tf_dtype,
+        ),
         *(_tuple, _value),
     }
 )
@@ -518,7 +387,7 @@ def visit_for(kind):
     if kind in _EXACT:
         return _EXACT[kind]
     if kind.__name__ == "cython_function_or_method":
-        return _named
+        return visit_named
     if issubclass(kind, _VALUES) and is_library(kind.__module__):
         return _value
     bases = _OF_TRACKED if kind.__module__ in _TRACKED else _BY_BASE

@@ -47,7 +47,11 @@ def is_of_library(function):
     """Whether a function was defined in a library, whatever it says of itself."""
     known = function.__globals__
     name = known.get("__name__")
-    return is_library(name) and vars(sys.modules.get(name, _NOWHERE)) is known
+    if not is_library(name):
+        return False
+    # One that was made in a library and came in a pickle has globals of its own.
+    came = function.__code__.co_filename == "<dynamic-code>"
+    return came or vars(sys.modules.get(name, _NOWHERE)) is known
 
 
 _NOWHERE = types.ModuleType("nowhere")
@@ -55,7 +59,12 @@ _NOWHERE = types.ModuleType("nowhere")
 
 @lru_cache(maxsize=4096)
 def is_named(function):
-    """Whether a library's function is the one of its name, not made by another."""
+    """Whether a library's function is the one of its name, not made by another.
+
+    One that wraps a user's function has that one's name, in the user's module.
+    """
+    if not is_library(function.__module__):
+        return False
     thing = sys.modules.get(function.__module__)
     for name in function.__qualname__.split("."):
         thing = getattr(thing, name, None)
@@ -120,10 +129,14 @@ def _is(a, b):
     return a is b
 
 
+# The address of a class is one of them.
+_NO_SETTING = ("__doc__", "_api_export_")
+
+
 def _looked_at(cls):
     token, own = [cls.__module__, cls.__qualname__], []
     for name, value in sorted(vars(cls).items(), key=lambda item: item[0]):
-        if type(value) in (bool, int, float, str) and name != "__doc__":
+        if type(value) in (bool, int, float, str) and not name.startswith(_NO_SETTING):
             token.append((name, value))
         function = _function_in(value)
         if function is None:
