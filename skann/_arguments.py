@@ -98,6 +98,12 @@ def _signature(build_fn):
         return []
 
 
+def passes_on(build_fn):
+    """Whether the further keywords of a build function go to Keras, as they are."""
+    build_fn = _unbound(build_fn)
+    return isinstance(build_fn, type) and issubclass(build_fn, keras.Model)
+
+
 def call(build_fn, arguments):
     """Call a build function with arguments by name."""
     positional = [p for p in _signature(build_fn) if p.kind is p.POSITIONAL_ONLY]
@@ -138,7 +144,7 @@ def arguments_for(build_fn, params, defaults, problem, seed):
         **_of_data(build_fn, params, problem, seed, takes),
     }
     arguments = {k: v for k, v in offered.items() if k in takes}
-    if takes_any:
+    if takes_any and not passes_on(build_fn):
         arguments |= {k: params[k] for k in NETWORK_PARAMETERS if _is_set(params, k)}
     # Keras' layers refuse NumPy's integers, which come of a grid of np.arange.
     arguments = {name: plain(value) for name, value in (arguments | own).items()}

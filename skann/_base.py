@@ -45,7 +45,9 @@ from skann._parameters import (
 from skann._paths import checkpoint_path_of, run_directory
 from skann._randomness import Seeds
 from skann._same import same, snapshot
+from skann._size import check_size
 from skann._tasks import FitTask
+from skann._text import one_line
 from skann._validation import HoldOut, check_groups, own_validation_set
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
 from skann.training import (
@@ -317,6 +319,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         self._built_with = self._fixed(params, defaults)
         params |= {name: plain(params[name]) for name in NUMBERS}
         recipe = (params, defaults, self._problem(), self._seeds.weights)
+        check_size(params, defaults, recipe[2])
         self._recipe = late = None
         if unwatched_run is not None:
             late = late_network(*recipe, n_steps=_n_steps(data, unwatched_run))
@@ -387,6 +390,8 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         class_weight = getattr(self, "class_weight", None)
         feed = self._feed(data, class_weight, partial)
         validation = None if data.validation is None else self._feed(data.validation)
+        # A larger batch is all rows, and may be no number that tensorflow takes.
+        run.batch_size = min(run.batch_size, max(len(feed), len(validation or ())))
         network = self._network
         if run.callbacks:  # They have the model.
             network.lend()
@@ -460,6 +465,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
         self._prepare(feed)
         run = self._run(None, None, None, None)
+        run.batch_size = min(run.batch_size, len(feed))
         return self._test_learning_rates(feed, run, *bounds)
 
     def _test_learning_rates(self, feed, run, *bounds):
@@ -494,11 +500,13 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
     def _prepare(self, feed):
         try:
             prepare(self._network.model, feed)
-        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except Exception as error:
+            values = {name: getattr(self, name) for name in _COMPUTED}
+            given = [f"{k}={v!r}" for k, v in values.items() if v is not None]
+            look_at = f"; look at {' and '.join(given)}" if given else ""
             raise ModelError(
-                "The network, its loss or its metrics cannot be computed; look at "
-                f"activation={self.activation!r}, loss={self.loss!r} and "
-                f"metrics={self.metrics!r}: {error}"
+                "The network, its loss or its metrics cannot be computed"
+                f"{look_at}: {one_line(error)}"
             ) from error
 
     def _own_callbacks(self, run):
@@ -587,6 +595,12 @@ def _n_steps(data, plan):
     """Return the steps planned by a run, or by an estimator's parameters."""
     return int(plan.epochs) * -(-len(data.rows) // int(plan.batch_size))
 
+
+# Parameters that may make of a network what cannot be computed.
+_COMPUTED = (
+    *("activation", "output_activation", "normalization", "l1", "l2", "dtype"),
+    *("loss", "loss_kwargs", "metrics", "compile_kwargs"),
+)
 
 # Attributes that are set while a fit runs, or at its end.
 _OF_A_FIT = (

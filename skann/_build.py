@@ -4,7 +4,6 @@ Of scikeras it takes the build-function protocol (``meta``, ``compile_kwargs``) 
 making of optimizers and losses from names, classes and routed parameters.
 """
 
-import re
 from dataclasses import dataclass
 
 import keras
@@ -22,6 +21,7 @@ from skann._arguments import (
     filled_in,
     is_own,
     name_of,
+    passes_on,
     signature_parameters,
 )
 from skann._compile import (
@@ -37,6 +37,7 @@ from skann._compile import (
 from skann._randomness import fresh_names, seeded_globals, seeded_keras
 from skann._scikeras import KerasClassifier, KerasRegressor
 from skann._targets import TARGETS
+from skann._text import one_line
 from skann.exceptions import ModelError
 from skann.models import build_mlp
 from skann.training import add_unit, as_declared, single
@@ -152,9 +153,14 @@ def _maker(build_fn, params, defaults, problem, seed):
         check_effect(NETWORK_PARAMETERS, params, build_fn, "is a model already")
         _check_can_be_copied(build_fn)
         return lambda meta, compile_kwargs: _serialisation.copy_model(build_fn)
+    if isinstance(build_fn, keras.layers.Layer):
+        raise ModelError(
+            f"model={build_fn!r} must be a function or a keras.Model, and is a layer."
+        )
     build_fn = build_fn or build_mlp
     arguments = arguments_for(build_fn, params, defaults, problem, seed)
     takes, takes_any = signature_parameters(build_fn)
+    takes_any = takes_any and not passes_on(build_fn)
 
     def make(meta, compile_kwargs):
         protocol = {"meta": meta, "compile_kwargs": compile_kwargs}
@@ -273,10 +279,9 @@ def _output_shape(model, input_shape, build_fn):
         row = keras.KerasTensor(rows, dtype="float32")
         outputs = single(model(as_declared(model, row)))
     except (ValueError, TypeError, NotImplementedError) as error:
-        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
         raise ModelError(
             f"The network of model={name_of(build_fn)} does not take rows of shape "
-            f"{input_shape}: {text}"
+            f"{input_shape}: {one_line(error)}"
         ) from error
     return getattr(outputs, "shape", None)
 

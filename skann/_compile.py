@@ -8,6 +8,8 @@ import keras
 import numpy as np
 
 from skann._numbers import like, plain
+from skann._text import one_line
+from skann._trial import check_optimizer
 
 _ALIASES = {
     "mse": "mean_squared_error",
@@ -71,7 +73,11 @@ def loss_of(params, default):
         loss = known[name]
     if isinstance(loss, type):
         _check_class("loss", loss, keras.losses.Loss)
-        _made("loss", loss, arguments)  # Or an error says what is wrong.
+        made = _made("loss", loss, arguments)  # Or an error says what is wrong.
+        if "float" not in str(made.dtype):
+            raise ValueError(
+                f"loss_kwargs={arguments} must have a floating type for dtype."
+            )
     elif arguments:
         raise ValueError(
             f"loss_kwargs={arguments} (or loss__ parameters) need a loss given by name "
@@ -109,7 +115,11 @@ def optimizer_of(params, defaults):
                     f"optimizer_kwargs={arguments} must hold a learning_rate above 0."
                 )
             arguments["learning_rate"] = float(rate)
-        return _made("optimizer", optimizer, arguments)
+        made = _made("optimizer", optimizer, arguments)
+        own = params["optimizer_kwargs"]
+        if own and type(made).__module__.startswith("keras."):
+            check_optimizer(_made("optimizer", optimizer, arguments), own)
+        return made
     if arguments or rate is not None:
         raise ValueError(
             "learning_rate and optimizer_kwargs (or optimizer__ parameters) need an "
@@ -137,15 +147,18 @@ def _made(part, cls, arguments):
             f"{part}_kwargs (or {part}__ parameters) {sorted(strange)} are no "
             f"parameters of {cls.__name__}, which takes {sorted(takes)}."
         )
-    texts = [k for k, v in arguments.items() if isinstance(v, str)]
-    if part == "optimizer" and set(texts) - {"name"}:
-        raise ValueError(f"{part}_kwargs={arguments} must hold numbers in {texts}.")
     _take_numbers(cls, arguments)
+    odd = [k for k, v in arguments.items() if k != "name" and not _is_number(v)]
+    if part == "optimizer" and odd:
+        raise ValueError(
+            f"optimizer_kwargs={arguments} must hold finite numbers in {odd}."
+        )
     try:
         return cls(**arguments)
-    except (ValueError, TypeError) as error:
+    except Exception as error:
         raise ValueError(
-            f"{part}_kwargs={arguments} are refused by {cls.__name__}: {error}"
+            f"{part}_kwargs={arguments} are refused by {cls.__name__}: "
+            f"{one_line(error)}"
         ) from error
 
 
@@ -156,6 +169,15 @@ def _take_numbers(cls, arguments):
         # Of Keras' integers, some have None for a default.
         default = 1 if name in _INTEGERS else defaults[name].default
         arguments[name] = like(arguments[name], default)
+
+
+def _is_number(value):
+    """Whether a value may be what an optimizer takes beside names and objects."""
+    if isinstance(value, Real):
+        return bool(np.isfinite(float(value)))
+    if isinstance(value, list):  # Muon has one of names.
+        return bool(value) and all(isinstance(part, str) for part in value)
+    return not isinstance(value, (str, bytes, complex, tuple, set, dict, np.ndarray))
 
 
 _INTEGERS = ("ema_overwrite_frequency", "gradient_accumulation_steps")
@@ -183,7 +205,7 @@ def _metric(metric, parameter):
         return type(metric).from_config(metric.get_config())
     if isinstance(metric, type):
         _check_class(parameter, metric, keras.metrics.Metric)
-        return metric()
+        return _without_arguments(metric, parameter)
     if not isinstance(metric, str) and not callable(metric):
         raise ValueError(
             f"{parameter} must hold names, metrics of Keras or functions; got "
@@ -191,12 +213,31 @@ def _metric(metric, parameter):
         )
     if isinstance(metric, str) and metric not in _CHOSEN_BY_KERAS:
         try:
-            keras.metrics.get(metric)
+            known = keras.metrics.get(metric)
+        except TypeError as error:
+            raise ValueError(_needs_arguments(metric, parameter, error)) from error
         except ValueError:
             raise ValueError(
                 f"{parameter} names {metric!r}, which is no metric of Keras."
             ) from None
+        if isinstance(known, type):
+            _without_arguments(known, parameter)
     return metric
+
+
+def _without_arguments(metric, parameter):
+    try:
+        return metric()
+    except TypeError as error:
+        raise ValueError(_needs_arguments(metric, parameter, error)) from error
+
+
+def _needs_arguments(metric, parameter, error):
+    name = getattr(metric, "__name__", metric)
+    return (
+        f"{parameter} has {name!r}, which Keras cannot make without arguments "
+        f"({one_line(error)}): give an object."
+    )
 
 
 def compile_arguments_of(params):

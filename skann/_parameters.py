@@ -7,11 +7,12 @@ The parts are the build function (``model``), the optimizer, the loss and Keras'
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from inspect import Parameter
 from numbers import Integral, Real
 
 import keras
+import numpy as np
 from sklearn.base import BaseEstimator
 
 # As in _numbers.py.
@@ -20,6 +21,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from skann._arguments import signature_parameters
 from skann._numbers import Number
 from skann._randomness import seeded_keras
+from skann._text import one_line
 
 PARTS = ("model", "optimizer", "loss", "compile")
 
@@ -104,6 +106,10 @@ def check_network_parameters(params):
     """
     sizes = params["hidden_layer_sizes"]
     if sizes is not None:
+        if not isinstance(sizes, Iterable) or np.ndim(sizes) == 0:
+            raise ValueError(
+                f"hidden_layer_sizes={sizes!r} must be a sequence of integers from 1."
+            )
         for size in sizes:
             if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
                 raise ValueError(
@@ -157,6 +163,11 @@ def _check_known(parameter, value, module):
             f"{parameter}={value!r} is not known to Keras, which has {known}; or give "
             "a callable."
         ) from None
+    except Exception as error:
+        raise ValueError(
+            f"{parameter}={value!r} is nothing that Keras can make without arguments "
+            f"({type(error).__name__}: {one_line(error)}): give an object."
+        ) from error
 
 
 _VERBS = ("get", "serialize", "deserialize")

@@ -132,8 +132,8 @@ def build_mlp(
 
 
 @keras.saving.register_keras_serializable("skann")
-class Float64Penalty(keras.regularizers.L1L2):
-    """Keras' L1L2 for kernels in float64, to be added to a loss in float32."""
+class CastPenalty(keras.regularizers.L1L2):
+    """Keras' L1L2 for kernels of another type than float32, that of Keras' losses."""
 
     def __call__(self, x):
         """Return the penalty on a kernel, as Keras adds it up: in its default type."""
@@ -143,8 +143,8 @@ class Float64Penalty(keras.regularizers.L1L2):
 def _penalty(l1, l2, dtype):
     if not l1 and not l2:
         return None
-    if _variable_dtype(dtype) == "float64":
-        return Float64Penalty(l1, l2)
+    if _variable_dtype(dtype) != "float32":
+        return CastPenalty(l1, l2)
     return keras.regularizers.L1L2(l1, l2)
 
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from skann.models import Float64Penalty
+from skann.models import CastPenalty
 from skann.training._libraries import is_as_made, is_of_library
 from skann.training._unit import unit_layer
 
@@ -11,7 +11,7 @@ _PENALTIES = {
     keras.regularizers.L1,
     keras.regularizers.L2,
     keras.regularizers.L1L2,
-    Float64Penalty,
+    CastPenalty,
 }
 
 
