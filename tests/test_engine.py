@@ -1,5 +1,6 @@
 """What the engine promises of sharing, repeating, threads and ways to run."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -278,6 +279,30 @@ def eager():
     model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse", run_eagerly=True)
     return model
+
+
+AUGMENTATIONS = {
+    "RandomZoom": lambda: keras.layers.RandomZoom(0.1),
+    "RandomRotation": lambda: keras.layers.RandomRotation(0.1),
+    "RandomTranslation": lambda: keras.layers.RandomTranslation(0.1, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_a_layer_that_xla_cannot_run_is_named_in_one_line(xla, capsys, name):
+    def build():
+        layers = [keras.Input((4, 4, 1)), AUGMENTATIONS[name]()]
+        layers += [keras.layers.Flatten(), keras.layers.Dense(1)]
+        return keras.Sequential(layers)
+
+    X = np.random.default_rng(0).normal(size=(32, 4, 4, 1))
+    model = MLPKerasRegressor(build, epochs=1, random_state=0)
+    assert model.fit(X, X[:, 0, 0, 0], verbose=2).engine_ == "keras"
+    told = [line for line in capsys.readouterr().out.splitlines() if "skann:" in line]
+    assert len(told) == 1
+    assert re.search(rf"XLA cannot compile it \(.*the layer {name}\)", told[0])
+    with pytest.raises(EngineError, match=rf"^[^\n]*the layer {name}[^\n]*$"):
+        model.set_params(engine="compiled").fit(X, X[:, 0, 0, 0])
 
 
 def test_engine_keras_takes_the_same_steps(data):

@@ -23,6 +23,7 @@ from skann.training._tracing import (
     same_names_everywhere,
 )
 from skann.training._unit import Constant, rescaling_by
+from skann.training._unsupported import what_xla_lacks
 from skann.training._variables import variables_of
 from skann.training._widths import widened
 
@@ -114,8 +115,9 @@ class Program:
         constants = [v for v in self._variables if isinstance(v, Constant)]
         with (
             rescaling_by(model, constants),
-            same_names_everywhere(model, description, mode, batch_size),
+            same_names_everywhere(model, description, mode, batch_size) as layers,
         ):
+            self._layers = layers
             self._trace(model, feed, mode, values)
         # The template has served; what was traced holds none of its variables. Only to
         # trace it once more, after a failure, they must be there still.
@@ -140,6 +142,9 @@ class Program:
         # What else was captured are constants, the mean that a layer holds, say.
         if any(tensor.dtype == tf.resource for tensor in self._step.captured_inputs):
             raise NotCompilable("the model uses variables that are not its own")
+        for name, output in self._step.structured_outputs.items():
+            if output.shape.rank != 0:
+                raise NotCompilable(f"a step reports {name!r}, which is no number")
         # Logs that are a step's own, and not what the metrics have gathered.
         self._carry = set(self._step.structured_outputs) != set(
             model.get_metrics_result()
@@ -219,7 +224,8 @@ class Program:
                 with _disk_cache.compiling(self._name):
                     self._try(copies, nothing)
             except tf.errors.OpError as error:
-                reason = f"XLA cannot compile it ({_one_line(error)})"
+                what = what_xla_lacks(error, self._layers)
+                reason = f"XLA cannot compile it ({what})"
                 raise NotCompilable(reason) from error
             self.is_compiled = True
             self._traced_with = None

@@ -59,6 +59,11 @@ def same_names_everywhere(model, description, *how):
     Names of functions and layers are part of a compiled program, and with them of its
     key in the disk cache. By themselves they are numbered through a process. Where
     somebody's code may read the names of layers, they stay.
+
+    Yields
+    ------
+    dict of str to str
+        Classes of the layers, by the names that they have meanwhile.
     """
     parts = [model, *model._flatten_layers(), model.optimizer, model.loss]
     parts = [part for part in parts if hasattr(part, "name")]
@@ -70,8 +75,9 @@ def same_names_everywhere(model, description, *how):
     tf_ops.uid = lambda: next(numbers) if threading.get_ident() == here else number()
     for i, part in enumerate(parts):
         part.name = f"part_{i}"
+    layers = model._flatten_layers(include_self=False)
     try:
-        yield
+        yield {layer.name: type(layer).__name__ for layer in layers}
     finally:
         tf_ops.uid = number
         for part, name in zip(parts, names, strict=True):
