@@ -32,6 +32,7 @@ from skann._data import (
 from skann._fitted import HoldsNetwork
 from skann._history import best_epoch, divergence_text, joined
 from skann._inference import Network
+from skann._input import checked
 from skann._keras_arguments import refuse
 from skann._late import LateNetwork, late_network
 from skann._learning_rate import range_test, rates_to_test
@@ -238,18 +239,16 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         check_network_parameters(self.get_params(deep=False))
         if sparse.issparse(y):
             raise ValueError("y must be dense, and is sparse: give y.toarray().")
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            reset=reset,
-            multi_output=True,
-            y_numeric=self._y_numeric,
-            **_ACCEPTED,
-        )
+        X, y = self._arrays_of(X, y, reset)
         X = self._check_rows(X, reset)
         y = self._check_target(y, reset, classes)
         return Data.weighted(X, y, sample_weight)
+
+    def _arrays_of(self, X, y, reset):
+        """Return X and y as scikit-learn checks them."""
+        X, y = checked(X, "X"), checked(y, "y", are_labels=not self._y_numeric)
+        numeric = {"multi_output": True, "y_numeric": self._y_numeric}
+        return validate_data(self, X, y, reset=reset, **numeric, **_ACCEPTED)
 
     def _check_rows(self, X, reset=False):
         """Bring sparse X to rows, and compare a row's shape with the fitted one."""
@@ -286,17 +285,13 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         return part
 
     def _check_own_validation(self, X_val, y_val, sample_weight_val):
-        X, y = validate_data(
-            self,
-            X_val,
-            y_val,
-            reset=False,
-            multi_output=True,
-            y_numeric=self._y_numeric,
-            **_ACCEPTED,
-        )
-        y = self._check_target(y, reset=False, classes=None)
-        return Data.weighted(self._check_rows(X), y, sample_weight_val)
+        try:
+            X, y = self._arrays_of(X_val, y_val, reset=False)
+            X, y = self._check_rows(X), self._check_target(y, False, None)
+            return Data.weighted(X, y, sample_weight_val)
+        except (ValueError, TypeError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"In the validation set (X_val, y_val): {error}") from error
 
     def _stops_early(self, data, own, run):
         if self.early_stopping != "auto":
@@ -568,11 +563,11 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
     def _outputs(self, X):
         """Return the network's outputs, of shape (n_samples, n_units), float64."""
         known = vars(self)
-        checked = "_network" in known and "feature_names_in_" not in known
+        is_known = "_network" in known and "feature_names_in_" not in known
         row_shape = known.get("_row_shape")
-        if not checked or not is_plain(X, row_shape, self._network.largest):
+        if not is_known or not is_plain(X, row_shape, self._network.largest):
             check_is_fitted(self)
-            X = validate_data(self, X, reset=False, **_ACCEPTED)
+            X = validate_data(self, checked(X, "X"), reset=False, **_ACCEPTED)
             X = self._check_rows(X)
             check_fits(X, self._network.rows_dtype)
         return self._network.outputs(X)

@@ -9,6 +9,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target
 
 from skann._data import average_of_one, relative
+from skann._input import one_type
 from skann.exceptions import ModelError
 
 
@@ -219,7 +220,7 @@ def classification_kind(y, classes=None):
         return kind, np.arange(y.shape[1])
     if kind not in ("binary", "multiclass"):
         raise ValueError(_unknown_label_type(kind))
-    known = found if classes is None else np.unique(np.asarray(classes))
+    known = found if classes is None else one_type(classes, "classes")
     strange = np.setdiff1d(found, known)
     if len(strange):
         raise ValueError(f"y has labels {strange} that are not in classes={known}.")
@@ -238,6 +239,11 @@ def _unknown_label_type(kind):
             "two classes each. Fit one classifier for each column with "
             "sklearn.multioutput.MultiOutputClassifier, or give a 0-1 indicator matrix."
         )
+    if kind == "unknown":
+        return (
+            "Unknown label type: unknown. y holds Python's objects, and none are "
+            "strings: give an array of one type, such as np.asarray(y.tolist())."
+        )
     return (
         f"Unknown label type: {kind}. A classifier takes classes: one label for each "
         "row, or a 0-1 indicator matrix. For a continuous target use MLPKerasRegressor."
@@ -253,7 +259,13 @@ def label_codes(y, classes):
         For a label which is not in `classes`.
     """
     y = np.asarray(y)
-    codes = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
+    try:
+        codes = np.searchsorted(classes, y)
+    except TypeError:
+        raise ValueError(
+            f"y has labels of another type, {y.dtype}, than the classes {classes}."
+        ) from None
+    codes = np.clip(codes, 0, len(classes) - 1)
     strange = classes[codes] != y
     if np.any(strange):
         raise ValueError(

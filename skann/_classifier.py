@@ -17,6 +17,7 @@ from skann._classes import (
 )
 from skann._compile import canonical_name
 from skann._data import average_of_one
+from skann._input import one_type
 from skann._keras_arguments import refuse
 from skann._parameters import CONSTRAINTS, StrOptions
 
@@ -338,7 +339,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         self
         """
         if classes is not None and hasattr(self, "classes_"):
-            given = np.unique(np.asarray(classes))
+            given = one_type(classes, "classes")
             if not np.array_equal(given, self.classes_):
                 raise ValueError(
                     f"classes={given} is not the same as on the first call to "

@@ -36,7 +36,7 @@ def is_plain(X, row_shape, largest):
         return False
     # Both are NaN where X has NaN, which is no part of any interval.
     least, most = np.minimum.reduce(X, axis=None), np.maximum.reduce(X, axis=None)
-    return bool(-largest <= least and most <= largest)
+    return -largest <= float(least) and float(most) <= largest
 
 
 def check_fits(X, dtype):

@@ -160,6 +160,16 @@ def test_float64_takes_what_float64_holds():
     assert np.isfinite(model.predict(large)).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_of_either_precision(dtype):
+    model = MLPKerasRegressor(epochs=1, random_state=0, dtype=dtype).fit(X, TWO)
+    single = X.astype("float32")
+    np.testing.assert_allclose(model.predict(single), model.predict(X), rtol=1e-4)
+    single[3, 1] = np.inf
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        model.predict(single)
+
+
 # -- weights of classes -------------------------------------------------------------
 
 
