@@ -44,6 +44,7 @@ from skann._parameters import (
     check_network_parameters,
 )
 from skann._paths import checkpoint_path_of, run_directory
+from skann._precision import takes_float64
 from skann._randomness import Seeds
 from skann._same import same, snapshot
 from skann._size import check_size
@@ -379,7 +380,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
     def _dtype(self, data):
         # Where there is little to do, overhead is all, and full precision is free.
         few = _n_steps(data, self) < _STEPS_OF_FULL_PRECISION
-        return "float64" if few else "float32"
+        return "float64" if few and takes_float64(self.optimizer) else "float32"
 
     def _train(self, data, run, goes_on, partial=False):
         class_weight = getattr(self, "class_weight", None)

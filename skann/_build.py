@@ -34,6 +34,7 @@ from skann._compile import (
     only,
     optimizer_of,
 )
+from skann._precision import takes_float64
 from skann._randomness import fresh_names, seeded_globals, seeded_keras
 from skann._scikeras import KerasClassifier, KerasRegressor
 from skann._targets import TARGETS
@@ -132,7 +133,17 @@ def build_model(params, defaults, problem, seed, unit=None):
         with fresh_names(beside=not is_own(build_fn)):
             model = _by_scikeras(compiled, params, defaults, problem)
         _check_shapes(model, problem, build_fn)
+        _check_precision(model)
     return model if unit is None else add_unit(model, unit)
+
+
+def _check_precision(model):
+    in_float64 = any(v.dtype == "float64" for v in model.trainable_variables)
+    if in_float64 and not takes_float64(model.optimizer):
+        raise ValueError(
+            f"optimizer={type(model.optimizer).__name__} cannot train a network in "
+            "float64: give dtype='float32', or another optimizer."
+        )
 
 
 def _draws_by_keras_only(params):
