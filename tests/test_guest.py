@@ -1,5 +1,6 @@
 """A good guest: what `import skann` and its use leave of the process as it was."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from skann import _chatter, _quiet, _tensorflow
+
+TESTS = Path(__file__).parent
 
 DATE = b"I0000 00:00:1795635865.871167   10869 "
 CHATTER = b"".join(
@@ -124,3 +127,63 @@ def test_a_configuration_of_keras_is_read_as_keras_does(text, tmp_path, monkeypa
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "keras.json").write_text(text)
     _tensorflow.check_backend()
+
+
+# What skann stands on leaves marks of its own.
+LIBRARIES = ["tensorflow", "keras", "scipy.linalg", "sklearn.callback", "joblib"]
+
+
+@pytest.fixture(scope="module")
+def marks(tmp_path_factory):
+    """Return three snapshots: without skann, with it imported, and with it used."""
+
+    def snapshots(*modules):
+        home = tmp_path_factory.mktemp("home")
+        for name in ("temporary", "cache"):
+            (home / name).mkdir()
+        places = {"HOME": home, "TMPDIR": home / "temporary"}
+        places["SKANN_CACHE_DIR"] = home / "cache"
+        run = subprocess.run(
+            [sys.executable, TESTS / "marks.py", *modules],
+            # The text of paths, and of hashes, is part of what is compared.
+            env={**os.environ, **places, "PYTHONHASHSEED": "0"},
+            cwd=home,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        told = run.stdout.replace(str(home), "HOME")
+        return [json.loads(line) for line in told.splitlines()], run.stderr
+
+    (without,), _ = snapshots(*LIBRARIES)
+    (imported, used), said = snapshots("skann", *LIBRARIES)
+    assert said == ""
+    return without, imported, used
+
+
+PARTS = ["environment", "directory", "garbage", "signals", "system", "warnings"]
+PARTS += ["loggers", "random", "keras", "threads", "open files", "files"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_an_import_and_its_use_leave_no_mark(marks, part):
+    without, imported, used = (snapshot[part] for snapshot in marks)
+    assert imported == without
+    if part == "files":
+        used = [path for path in used if not path.startswith("cache/skann-")]
+    assert used == without
+
+
+def test_an_import_and_its_use_change_no_module(marks):
+    without, imported, used = (snapshot["modules"] for snapshot in marks)
+    assert len(without) > 1000
+    changed = [
+        (module, name, held, there[module][name])
+        for there in (imported, used)
+        for module, parts in without.items()
+        for name, held in parts.items()
+        if there[module].get(name) != held
+    ]
+    assert changed == []
