@@ -1018,3 +1018,55 @@ def the_type_of_keras():
 
 def rounded(z):
     return ops.cast(ops.cast(100 * z, keras.config.floatx()), z.dtype) / 100
+
+
+# What runs in NumPy, until something is changed that is not known there.
+
+
+IN_NUMPY = {}
+
+
+def in_numpy(path, value, loss=keras.losses.MeanSquaredError, **network):
+    def cases():
+        yield lambda: mlp(loss=loss(), **network)()
+        yield lambda: mlp(loss=loss(), **network, change=changed(path, value))()
+
+    IN_NUMPY[f"{path} set in place"] = cases
+
+
+in_numpy("optimizer.momentum", 0.0, optimizer=lambda: keras.optimizers.SGD(0.05, 0.9))
+in_numpy("optimizer.beta_2", 0.5, optimizer=adam)
+in_numpy("optimizer.clipvalue", 0.01)
+in_numpy(
+    "optimizer.update_step", lambda gradient, variable, rate: variable.assign(variable)
+)
+in_numpy("0.activation", ops.sin)
+in_numpy("0.trainable", False)
+in_numpy("0.kernel.regularizer", keras.regularizers.L2(0.5))
+in_numpy("0.bias.constraint", keras.constraints.MaxNorm(0.01))
+in_numpy("loss.call", lambda y, p: ops.mean(ops.abs(y - p), axis=-1))
+in_numpy("loss.fn", keras.losses.mean_absolute_error)
+in_numpy("loss.reduction", "sum")
+in_numpy(
+    "compute_loss",
+    lambda x, y, y_pred, *rest, **more: ops.mean(ops.abs(y - y_pred)),
+)
+
+
+def numpy_pair(name, *patched):
+    def cases():
+        yield lambda: mlp(loss=keras.losses.MeanSquaredError())()
+        with patch.object(*patched):
+            yield lambda: mlp(loss=keras.losses.MeanSquaredError())()
+
+    IN_NUMPY[name] = cases
+
+
+numpy_pair(
+    "a method of Dense replaced",
+    *(keras.layers.Dense, "call", double_of(keras.layers.Dense.call)),
+)
+numpy_pair(
+    "a method of a loss replaced",
+    *(keras.losses.MeanSquaredError, "call", lambda self, y, p: ops.abs(y - p)),
+)

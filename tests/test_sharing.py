@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from sharing_cases import (
+    IN_NUMPY,
     N_FEATURES,
     PAIRS,
     Choice,
@@ -34,8 +35,10 @@ from sharing_cases import (
     summed,
 )
 
+from skann._randomness import fresh_names
 from skann.training import Feed, in_order, prepare, train
 from skann.training._cache import PROGRAMS, description_of
+from skann.training._dense import is_plain
 
 BATCH, ROWS, EPOCHS = 4, 10, 2
 
@@ -63,8 +66,9 @@ def made(make):
     """Make a network with the same initial weights every time."""
     keras.utils.set_random_seed(0)
     X, y = data()
-    model = make()
-    model(X[:1])
+    with fresh_names():
+        model = make()
+        model(X[:1])
     return model, Feed(X, y, None, dtype="float64")
 
 
@@ -94,6 +98,12 @@ def by_engine(make):
     return trained.history, model.get_weights()
 
 
+def described(make):
+    model, feed = made(make)
+    prepare(model, feed)
+    return description_of(model)
+
+
 def differ(some, other):
     """Whether two fits have other histories or other weights."""
     try:
@@ -111,8 +121,8 @@ def assert_same(some, other):
         np.testing.assert_allclose(weight, another, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
-def test_what_differs_in_one_hidden_thing_is_trained_by_itself(pair):
+def trained_by_itself(pair):
+    """Fit both networks of a pair, the second with the first one's program there."""
     with contextlib.closing(pair()) as cases:
         first = next(cases)
         expected = by_keras(first)
@@ -121,6 +131,49 @@ def test_what_differs_in_one_hidden_thing_is_trained_by_itself(pair):
         other = by_keras(second)
         assert differ(other, expected)
         assert_same(by_engine(second), other)
+
+
+FITTED = dict(list(PAIRS.items())[::2])
+
+
+@pytest.mark.parametrize("pair", FITTED.values(), ids=FITTED)
+def test_what_differs_in_one_hidden_thing_is_trained_by_itself(pair):
+    trained_by_itself(pair)
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_what_differs_in_one_hidden_thing_is_described_otherwise(pair):
+    with contextlib.closing(pair()) as cases:
+        first = next(cases)
+        expected, key = by_keras(first), described(first).key
+        assert key == described(first).key
+        second = next(cases)
+        assert described(second).key != key
+        assert differ(by_keras(second), expected)
+
+
+COMPILED = (
+    "a closure",
+    "a global of a global",
+    "an attribute of a loss",
+    "a number of a model, in its step",
+    "optimizer.beta_1 set in place",
+)
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_what_differs_in_one_hidden_thing_is_compiled_by_itself(name, monkeypatch):
+    monkeypatch.setattr("skann.training._program.STEPS_WORTH_COMPILING", 0)
+    trained_by_itself(PAIRS[name])
+
+
+@pytest.mark.parametrize("pair", IN_NUMPY.values(), ids=IN_NUMPY)
+def test_what_numpy_does_not_know_is_not_computed_there(pair):
+    with contextlib.closing(pair()) as cases:
+        model, feed = made(next(cases))
+        prepare(model, feed)
+        assert is_plain(model, feed.row_shape)
+    trained_by_itself(pair)
 
 
 def sgd(rate):
@@ -222,10 +275,7 @@ def test_what_the_clock_or_a_generator_gives_is_never_shared():
         return z + globals()["EPOCHS"]
 
     for activation in (drawing, timed, reading, dynamic):
-        PROGRAMS.clear()
-        model, feed = made(mlp(activation))
-        prepare(model, feed)
-        assert description_of(model).is_unique
+        assert described(mlp(activation)).is_unique
 
 
 IN_ANOTHER_PROCESS = """
@@ -238,9 +288,7 @@ for name, build in sent["cases"].items():
 
 
 def digest(make):
-    model, feed = made(make)
-    prepare(model, feed)
-    description = description_of(model)
+    description = described(make)
     assert not description.is_unique
     assert not description.same
     return description.digest

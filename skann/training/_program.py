@@ -317,7 +317,10 @@ def _template(model, units, feed, description):
     """
     if units is None:
         return model
-    template = widened(model, units)
+    try:
+        template = widened(model, units)
+    except Exception:  # Whatever a class of the user's raises for its configuration.
+        return None
     prepare(template, feed)
     is_alike = description_of(template, units).key == description.key
     return template if is_alike else None
