@@ -121,15 +121,17 @@ class _Walk:
 
     def through(self, things):
         """Return the description of things."""
+        text = b""
         try:
             for thing in things:
                 self.visit(thing)
-        except (RecursionError, _TooMuch):
-            self.unique()
-        if any(map(self._may_read_impure, self.bare_modules)):
+            if any(map(self._may_read_impure, self.bare_modules)):
+                self.unique()
+            text = marshal.dumps(self.tokens, 2)
+        except Exception:  # Too much, or what a user's objects raise when looked at.
             self.unique()
         return Description(
-            hashlib.sha256(marshal.dumps(self.tokens, 2)).hexdigest(),
+            hashlib.sha256(text).hexdigest(),
             self._is_unique,
             tuple(self._same),
             self.has_own_code,

@@ -1,11 +1,13 @@
 """Training by ``keras.Model.fit``, for what cannot run compiled."""
 
+import weakref
 from contextlib import contextmanager
 
 import keras
 import numpy as np
 
 from skann import _fork
+from skann.training._cache import description_of
 from skann.training._guard import ReadsWeights
 from skann.training._program import prepare
 from skann.training._structure import as_declared
@@ -77,10 +79,23 @@ def in_order(epoch, n_rows):
     return np.arange(n_rows)
 
 
+# The digests of what Keras has traced for the fits of models.
+_TRACED = weakref.WeakKeyDictionary()
+
+
+def _trace_anew_if_changed(model):
+    """Have Keras follow what was changed in place of a model since it traced it."""
+    description = description_of(model)
+    if description.is_unique or _TRACED.get(model) != description.digest:
+        model.train_function = model.test_function = None
+    _TRACED[model] = description.digest
+
+
 @contextmanager
 def gradients_by(model, unit):
     """Let Keras trace its train step with the gradients of a normalised y."""
     if unit is None:
+        _trace_anew_if_changed(model)
         yield
         return
     model.train_function = None

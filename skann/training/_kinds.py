@@ -4,6 +4,7 @@ Every function takes the walk and the thing.
 """
 
 import collections
+import copyreg
 import functools
 import hashlib
 import types
@@ -213,8 +214,10 @@ def _has_room(cls):
 
 def _reduced(walk, thing):
     """Describe what holds something unseen by what a pickle would hold of it."""
+    known = is_library(type(thing).__module__)
+    reduce = copyreg.dispatch_table.get(type(thing)) if known else None
     try:
-        parts = thing.__reduce_ex__(4)
+        parts = thing.__reduce_ex__(4) if reduce is None else reduce(thing)
     except Exception:  # Whatever a class raises here.
         known = type(thing).__module__.startswith(("keras.", "tensorflow."))
         if known:
