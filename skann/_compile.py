@@ -174,7 +174,7 @@ def _take_numbers(cls, arguments):
 def _is_number(value):
     """Whether a value may be what an optimizer takes beside names and objects."""
     if isinstance(value, Real):
-        return bool(np.isfinite(float(value)))
+        return -np.inf < value < np.inf
     if isinstance(value, list):  # Muon has one of names.
         return bool(value) and all(isinstance(part, str) for part in value)
     return not isinstance(value, (str, bytes, complex, tuple, set, dict, np.ndarray))
@@ -256,12 +256,48 @@ def compile_arguments_of(params):
                 f"parameter of Keras' compile; it takes {sorted(takes)}."
             )
     metrics = given.pop("weighted_metrics", None)
-    given = plain(given)
+    given = {name: plain(only(v)) for name, v in given.items() if v is not None}
+    for name, value in given.items():
+        allowed, is_good = _COMPILE_ARGUMENTS[name]
+        if not is_good(value):
+            raise ValueError(
+                f"compile_kwargs has {name}={value!r}, which must be {allowed}."
+            )
+    if "loss_weights" in given:
+        given["loss_weights"] = float(given["loss_weights"])
     if metrics is not None:
         given["weighted_metrics"] = metrics_of(metrics, "compile_kwargs")
     return given
 
 
+def _is_bool(value):
+    return isinstance(value, bool)
+
+
+def _is_auto(value):
+    return isinstance(value, str) and value == "auto"
+
+
+def _is_weight(value):
+    return isinstance(value, Real) and not _is_bool(value) and 0 <= value < _LARGEST
+
+
+def _is_count(value):
+    return isinstance(value, int) and not _is_bool(value) and 1 <= value < 2**31
+
+
+# What the arguments of Keras' ``compile`` may be, where there is one output.
+_LARGEST = np.finfo(np.float32).max
+_COMPILE_ARGUMENTS = {
+    "loss_weights": ("a finite number from 0", _is_weight),
+    "run_eagerly": ("True or False", _is_bool),
+    "auto_scale_loss": ("True or False", _is_bool),
+    "jit_compile": ("True, False or 'auto'", lambda v: _is_bool(v) or _is_auto(v)),
+    "steps_per_execution": (
+        "an integer from 1, or 'auto'",
+        lambda v: _is_count(v) or _is_auto(v),
+    ),
+}
 _OWN_PARAMETERS = ("loss", "metrics", "optimizer")
 
 

@@ -158,6 +158,32 @@ def test_arguments_by_which_an_optimizer_cannot_step(kwargs):
     assert "optimizer_kwargs" in refused(optimizer_kwargs=kwargs)
 
 
+NOTHING_FOR_COMPILE = [np.nan, np.inf, -1, "x", b"", [1, 2], {}, object(), 1j]
+
+
+@pytest.mark.parametrize("value", NOTHING_FOR_COMPILE, ids=str)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("loss_weights", "run_eagerly", "jit_compile"),
+        *("auto_scale_loss", "steps_per_execution"),
+    ],
+)
+def test_what_compile_cannot_take(name, value):
+    assert f"compile_kwargs has {name}" in refused(compile_kwargs={name: value})
+
+
+@pytest.mark.parametrize("weight", [2, np.float16(2), np.array(2), [2.0], {"y": 2}])
+def test_weights_of_the_one_loss(weight):
+    def loss(**compile_kwargs):
+        model = MLPKerasRegressor(
+            compile_kwargs=compile_kwargs, learning_rate=1e-9, **FEW
+        )
+        return model.fit(X, Y).history_["loss"][0]
+
+    assert loss(loss_weights=weight) == pytest.approx(2 * loss(), rel=1e-4)
+
+
 @pytest.mark.parametrize("dtype", ["int32", "bool", "uint8", "nope", 3, "string"])
 def test_types_in_which_a_loss_cannot_be_computed(dtype):
     assert "loss_kwargs" in refused(loss="huber", loss_kwargs={"dtype": dtype})
