@@ -299,7 +299,11 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             return self.early_stopping
         if any(isinstance(c, keras.callbacks.EarlyStopping) for c in run.callbacks):
             return False
-        return own is not None or len(data.rows) >= _ROWS_FOR_EARLY_STOPPING
+        if own is not None:
+            return True
+        needs_rows = self.monitor.startswith("val_")
+        can = self.validation_fraction is not None or not needs_rows
+        return can and len(data.rows) >= _ROWS_FOR_EARLY_STOPPING
 
     def _is_watched(self, run):
         """Whether a fit needs its Keras model while it trains."""

@@ -127,7 +127,8 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
     early_stopping : bool or "auto", default="auto"
         Whether to stop when `monitor` has not improved for `patience` epochs. "auto"
         does so from 1000 training rows on or with a validation set of the user's own,
-        unless `callbacks` hold a Keras EarlyStopping.
+        unless `callbacks` hold a Keras EarlyStopping or ``validation_fraction=None``
+        leaves no rows to monitor.
     patience : int, default=10
         Epochs without improvement after which training stops.
     min_delta : float, default=0.0

@@ -161,6 +161,17 @@ def test_a_fraction_alone_stops_no_fit():
     assert model.fit(X, Y).n_iter_ == 30
 
 
+def test_none_held_out_is_no_error_of_a_default_fit():
+    rows = RNG.normal(size=(1000, 2))
+    model = regressor(validation_fraction=None, patience=0, learning_rate=1.0, epochs=9)
+    assert list(model.fit(rows, rows[:, 0]).history_) == ["loss"]
+    assert model.n_iter_ == 9
+    model.set_params(monitor="loss").fit(rows, rows[:, 0])
+    assert model.n_iter_ < 9
+    with pytest.raises(ValueError, match="needs a validation set"):
+        model.set_params(early_stopping=True, monitor="val_loss").fit(rows, rows[:, 0])
+
+
 @pytest.mark.parametrize("params", [{}, {"validation_fraction": 0.5}])
 def test_the_users_own_set_comes_first(params):
     train, held_out = parts_of(regressor(**params), X_val=X[:7], y_val=Y[:7])
