@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
+from skann._history import best_epoch
 from skann._monitor import direction_of
 from skann.exceptions import DivergenceError
 from skann.plotting import LossCurveDisplay
+from skann.training import EarlyStopping
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3))
@@ -152,6 +154,22 @@ def test_the_mode_given_is_heeded(mode, n_iter):
 def test_a_metric_that_is_not_monitored_needs_no_direction():
     model = MLPKerasRegressor(**SMALL, metrics=[closeness]).fit(X, Y)
     assert model.best_epoch_ == np.argmin(model.history_["loss"])
+
+
+@pytest.mark.parametrize("direction", ["min", "max"])
+def test_an_epoch_of_nan_is_no_epoch_to_go_back_to(direction):
+    stopping = EarlyStopping("val_loss", mode=direction, patience=9)
+    stopping.restore_best_weights = True
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    stopping.set_model(model)
+    stopping.on_train_begin()
+    values = [np.nan, 2.0, np.nan, 1.0, 3.0]
+    for epoch, value in enumerate(values):
+        model.set_weights([np.full((1, 1), epoch), np.zeros(1)])
+        stopping.on_epoch_end(epoch, {"val_loss": value})
+    stopping.restore()
+    best = np.nanargmin(values) if direction == "min" else np.nanargmax(values)
+    assert model.get_weights()[0] == best == best_epoch(values, direction)
 
 
 def test_divergence_is_a_value_error_and_an_arithmetic_error():
