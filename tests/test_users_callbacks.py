@@ -228,3 +228,21 @@ def test_a_model_compiled_anew_is_trained_as_it_is(engine, hook):
     assert last[0] == pytest.approx(np.abs(model.predict(X) - Y).mean(), rel=1e-5)
     assert np.isfinite(model.history_["mse"][-1])
     assert model.engine_ == ("keras" if engine == "keras" else "compiled")
+
+
+@pytest.mark.parametrize("more", [{}, {"n_neurons": 70, "epochs": 3000}, {"l2": 0.1}])
+def test_the_models_own_metrics_are_those_of_the_epoch(more):
+    seen = []
+
+    class Reads(keras.callbacks.Callback):
+        def on_test_begin(self, logs=None):
+            seen.append(float(self.model.get_metrics_result()["loss"]))
+
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(float(self.model.get_metrics_result()["loss"]))
+            expected = [logs["loss"], logs["val_loss"]]
+            np.testing.assert_allclose(seen[-2:], expected, rtol=1e-6)
+            self.model.stop_training = True
+
+    regressor([Reads()], **more).fit(X, Y, X_val=X[:9], y_val=Y[:9])
+    assert len(seen) == 2

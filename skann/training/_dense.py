@@ -19,7 +19,7 @@ from scipy.linalg import blas
 
 from skann.training._known import cast, dense_layers, described, has, is_known
 from skann.training._libraries import is_as_made
-from skann.training._stack import Stack, as_logs
+from skann.training._stack import Stack, as_logs, show_loss
 from skann.training._variables import read
 
 _OPTIMIZER_SETTINGS = {
@@ -146,16 +146,21 @@ class DenseTrainer:
             for batch in self._batches(order):
                 total += stack.differentiate(*batch) * len(batch[0])
                 self._optimizer.step(stack.parameters, stack.gradient)
+        logs = as_logs(total / len(order))
         if self._watched:
             self._publish()
-        return as_logs(total / len(order))
+            show_loss(self.model, logs)
+        return logs
 
     def validate(self, n_batches=None):
         """Evaluate on the validation rows and return the logs (dict of float)."""
         if self._watched:
             self._pull()
         n_rows = None if n_batches is None else n_batches * self._batch_size
-        return self._stack.evaluate(self.validation, n_rows)
+        logs = self._stack.evaluate(self.validation, n_rows)
+        if self._watched:
+            show_loss(self.model, logs)
+        return logs
 
     def weights(self):
         """Return the values of the model's weights, as they are now."""

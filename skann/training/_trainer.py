@@ -9,7 +9,7 @@ import numpy as np
 from skann import _fork
 from skann.training._known import is_known
 from skann.training._program import check_compilable, compiling_pays, program_for
-from skann.training._stack import Evaluation
+from skann.training._stack import Evaluation, show_loss
 from skann.training._variables import ProgramVariables, read
 from skann.training._widths import shared_units
 
@@ -95,7 +95,10 @@ class Trainer:
             self._variables.pull()
         few = [] if n_batches is None else [n_batches * self._batch_size]
         if self._evaluation is not None:
-            return self._evaluation.logs(self.weights(), *few)
+            logs = self._evaluation.logs(self.weights(), *few)
+            if self._watched:
+                show_loss(self.model, logs)
+            return logs
         return self._test.run(np.arange(len(self.validation))[slice(*few or [None])])
 
     def weights(self):
