@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from skann._numbers import like, plain
+from skann._packing import deep_copy
 from skann._text import one_line
 from skann._trial import check_optimizer
 
@@ -126,7 +127,7 @@ def optimizer_of(params, defaults):
             f"optimizer given by name or class; {optimizer!r} is ready made."
         )
     # An optimizer object gathers state; each fit takes one of its own.
-    return type(optimizer).from_config(optimizer.get_config())
+    return deep_copy(optimizer)
 
 
 def _check_class(parameter, cls, base):
@@ -202,7 +203,7 @@ _CHOSEN_BY_KERAS = ("accuracy", "acc")
 def _metric(metric, parameter):
     if isinstance(metric, keras.metrics.Metric):
         # A metric object gathers state; each fit takes one of its own.
-        return type(metric).from_config(metric.get_config())
+        return deep_copy(metric)
     if isinstance(metric, type):
         _check_class(parameter, metric, keras.metrics.Metric)
         return _without_arguments(metric, parameter)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from skann._packing import deep_copy
 from skann._randomness import fresh_names
 
 
@@ -34,10 +35,8 @@ def _is_seen_to(optimizer):
     ones = np.ones((2, 2))
     try:
         with fresh_names():
-            if isinstance(optimizer, type):
-                trial = optimizer()
-            else:
-                trial = type(optimizer).from_config(optimizer.get_config())
+            is_class = isinstance(optimizer, type)
+            trial = optimizer() if is_class else deep_copy(optimizer)
             variable = keras.Variable(ones, dtype="float64")
             trial.apply([keras.ops.convert_to_tensor(ones)], [variable])
     except Exception:
