@@ -133,7 +133,9 @@ def trained_by_itself(pair):
         assert_same(by_engine(second), other)
 
 
+# Half of them: a fit by another program is what other tests compare with Keras.
 FITTED = dict(list(PAIRS.items())[::2])
+DESCRIBED = dict(list(PAIRS.items())[1::2])
 
 
 @pytest.mark.parametrize("pair", FITTED.values(), ids=FITTED)
@@ -141,7 +143,7 @@ def test_what_differs_in_one_hidden_thing_is_trained_by_itself(pair):
     trained_by_itself(pair)
 
 
-@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+@pytest.mark.parametrize("pair", DESCRIBED.values(), ids=DESCRIBED)
 def test_what_differs_in_one_hidden_thing_is_described_otherwise(pair):
     with contextlib.closing(pair()) as cases:
         first = next(cases)
