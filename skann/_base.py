@@ -1,9 +1,7 @@
 """BaseMLPKeras: what scikit-learn asks of an estimator, once for both of them."""
 
 import inspect
-import warnings
 from abc import abstractmethod
-from dataclasses import dataclass
 from numbers import Real
 
 import keras
@@ -17,25 +15,21 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skann import _callbacks, _monitor, _serialisation
+from skann import _monitor, _serialisation
 from skann._arguments import BUILT_IN, NUMBERS, is_own
 from skann._build import FIXED_BY_BUILDING, build_model, traits_of
 from skann._callback_copies import fresh_copies
-from skann._checkpoint import Checkpoint
 from skann._data import (
     Data,
-    average_of_one,
     check_fits,
     check_numeric,
     is_plain,
 )
 from skann._fitted import HoldsNetwork
-from skann._history import best_epoch, divergence_text, joined
 from skann._inference import Network
 from skann._input import checked
 from skann._keras_arguments import refuse
 from skann._late import LateNetwork, late_network
-from skann._learning_rate import range_test, rates_to_test
 from skann._numbers import plain
 from skann._parameters import (
     CONSTRAINTS,
@@ -43,21 +37,15 @@ from skann._parameters import (
     check_argument_of_fit,
     check_network_parameters,
 )
-from skann._paths import checkpoint_path_of, run_directory
 from skann._precision import takes_float64
 from skann._randomness import Seeds
 from skann._same import same, snapshot
 from skann._size import check_size
 from skann._tasks import FitTask
-from skann._text import one_line
+from skann._trains import Run, TrainsNetwork
 from skann._validation import HoldOut, check_groups, own_validation_set
-from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
 from skann.training import (
-    Feed,
     add_unit,
-    in_order,
-    prepare,
-    train,
 )
 
 # From this many rows, early_stopping="auto" stops early.
@@ -67,20 +55,7 @@ _ROWS_FOR_EARLY_STOPPING = 1000
 _STEPS_OF_FULL_PRECISION = 250
 
 
-@dataclass
-class _Run:
-    """How one call of ``fit`` trains: its arguments, or else the parameters."""
-
-    epochs: int
-    batch_size: int
-    verbose: int
-    callbacks: list
-    own_copies: list
-    stops_early: bool = False
-    direction: str | None = None
-
-
-class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
+class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParameters):
     """Base of the two estimators, which are final classes."""
 
     _parameter_constraints = CONSTRAINTS
@@ -234,7 +209,7 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
             check_argument_of_fit(name, value)
         merged = {name: int(value) for name, value in merged.items()}
         copies = fresh_copies(self.callbacks) + fresh_copies(callbacks)
-        return _Run(**merged, callbacks=copies, own_copies=copies[:])
+        return Run(**merged, callbacks=copies, own_copies=copies[:])
 
     def _check_data(self, X, y, sample_weight, reset, classes=None):
         check_network_parameters(self.get_params(deep=False))
@@ -386,185 +361,6 @@ class BaseMLPKeras(CallbackSupportMixin, HoldsNetwork, PartParameters):
         few = _n_steps(data, self) < _STEPS_OF_FULL_PRECISION
         return "float64" if few and takes_float64(self.optimizer) else "float32"
 
-    def _train(self, data, run, goes_on, partial=False):
-        class_weight = getattr(self, "class_weight", None)
-        feed = self._feed(data, class_weight, partial)
-        validation = None if data.validation is None else self._feed(data.validation)
-        # A larger batch is all rows, and may be no number that tensorflow takes.
-        run.batch_size = min(run.batch_size, max(len(feed), len(validation or ())))
-        network = self._network
-        if run.callbacks:  # They have the model.
-            network.lend()
-        if isinstance(network, LateNetwork):
-            trained = self._train_late(network, feed, validation, run)
-        else:
-            rest = (feed, validation, run, goes_on, partial)
-            with network.changing():
-                trained = self._train_model(network.model, *rest)
-        self.engine_ = trained.engine
-        if run.own_copies:
-            self.callbacks_ = run.own_copies
-        self._record(trained.history, goes_on, run.direction)
-        self._report_divergence(trained)
-
-    def _train_late(self, network, feed, validation, run):
-        if run.stops_early:
-            _monitor.check_monitors([self.monitor], ["loss"], validation is not None)
-        run.direction = _monitor.direction_of(self.monitor, self.monitor_mode, [])
-        return network.train(
-            feed,
-            validation,
-            callbacks=self._own_callbacks(run),
-            batch_size=run.batch_size,
-            row_order=self._row_order(),
-            epochs=run.epochs,
-        )
-
-    def _train_model(self, model, feed, validation, run, goes_on, partial):
-        self._prepare(feed)
-        if self.learning_rate == "auto" and not hasattr(self, "learning_rate_"):
-            test = self._test_learning_rates(feed, run)
-            self.learning_rate_ = model.optimizer.learning_rate = test.suggestion
-            if run.verbose:
-                print(f"skann: learning rate {test.suggestion:.3g}, by a range test.")
-        writes = not partial and self.checkpoint_path is not None
-        watched = [self.monitor] if run.stops_early or writes else []
-        names = watched + _monitor.monitors(run.callbacks)
-        reported = _monitor.reported_by(model)
-        unknown = _monitor.check_monitors(
-            names, reported, validation is not None, run.callbacks
-        )
-        way = _monitor.direction_of(self.monitor, self.monitor_mode, model.metrics)
-        if watched or self.monitor.removeprefix("val_") in (reported or ()):
-            _monitor.check_direction(self.monitor, way)
-        run.direction = way
-        own = [] if partial else self._own_callbacks(run)
-        first = self.n_iter_ if goes_on else 0
-        with _callbacks.opened(own):
-            return train(
-                model,
-                feed,
-                validation,
-                callbacks=[*run.callbacks, *_monitor.checks_of(unknown), *own],
-                batch_size=run.batch_size,
-                row_order=self._row_order(),
-                initial_epoch=first,
-                epochs=first + run.epochs,
-                verbose=run.verbose,
-                engine=self.engine,
-                unit=self._target.unit,
-                batch_callback=_callbacks.needs_batches(run.callbacks),
-            )
-
-    def _find_learning_rate(self, X, y, sample_weight, *bounds):
-        """Make a learning rate range test, for ``skann.search``; nothing is fitted."""
-        self._validate_params()
-        data = self._check_data(X, y, sample_weight, reset=True)
-        self._seeds = Seeds.draw(self.random_state)
-        self._build(data)
-        feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
-        self._prepare(feed)
-        run = self._run(None, None, None, None)
-        run.batch_size = min(run.batch_size, len(feed))
-        return self._test_learning_rates(feed, run, *bounds)
-
-    def _test_learning_rates(self, feed, run, *bounds):
-        n_steps = run.epochs * -(-len(feed) // run.batch_size)
-        return range_test(
-            self._network.model,
-            feed,
-            rates_to_test(n_steps, *bounds),
-            batch_size=run.batch_size,
-            row_order=self._row_order(),
-            engine=self.engine,
-            unit=self._target.unit,
-        )
-
-    def _row_order(self):
-        return self._seeds.row_order if self.shuffle else in_order
-
-    def _feed(self, data, class_weight=None, partial=False):
-        weight = self._row_weights(data, class_weight, partial)
-        dtype = self._network.input_dtype
-        rows_dtype = self._network.rows_dtype
-        check_fits(data.X, rows_dtype)
-        y = self._target.encode(data.y)
-        types = (dtype, self._target.dtype, rows_dtype)
-        return Feed(data.X, y, weight, data.rows, *types)
-
-    def _row_weights(self, data, class_weight, partial):
-        """Return the rows' weights; the classifier multiplies those of the classes."""
-        weight = data.sample_weight
-        return None if weight is None else average_of_one(weight)
-
-    def _prepare(self, feed):
-        try:
-            prepare(self._network.model, feed)
-        except Exception as error:
-            values = {name: getattr(self, name) for name in _COMPUTED}
-            given = [f"{k}={v!r}" for k, v in values.items() if v is not None]
-            look_at = f"; look at {' and '.join(given)}" if given else ""
-            raise ModelError(
-                "The network, its loss or its metrics cannot be computed"
-                f"{look_at}: {one_line(error)}"
-            ) from error
-
-    def _own_callbacks(self, run):
-        """Return the Keras callbacks that the parameters ask for."""
-        callbacks = []
-        if run.stops_early:
-            callbacks.append(
-                _callbacks.early_stopping(
-                    self.monitor,
-                    run.direction,
-                    self.patience,
-                    self.min_delta,
-                    self.restore_best_weights,
-                )
-            )
-        if self.checkpoint_path is not None:
-            path = self._own_checkpoint_path()
-            self.checkpoint_path_ = str(path)
-            callbacks.append(
-                Checkpoint(
-                    path, self.monitor, run.direction, self.checkpoint_save_best_only
-                )
-            )
-        if self.tensorboard_dir is not None:
-            callback, run_dir = _callbacks.tensorboard(self.tensorboard_dir)
-            self.tensorboard_dir_ = run_dir
-            callbacks.append(callback)
-        return callbacks
-
-    def _own_checkpoint_path(self):
-        path = checkpoint_path_of(self.checkpoint_path)
-        if not getattr(self, "_is_clone", False):
-            return path
-        return run_directory(path.parent, "checkpoint_path") / path.name
-
-    def _record(self, history, goes_on, direction):
-        before = self.history_ if goes_on else {"loss": []}
-        self.history_ = joined(before, history)
-        self.loss_curve_ = self.history_["loss"]
-        self.n_iter_ = len(self.loss_curve_)
-        if self.monitor in self.history_ and direction is not None:
-            self.best_epoch_ = best_epoch(self.history_[self.monitor], direction)
-        else:
-            self.best_epoch_ = best_epoch(self.loss_curve_, "min")
-
-    def _report_divergence(self, trained):
-        if trained.diverged_epoch is None:
-            return
-        rate = getattr(self, "learning_rate_", self.learning_rate)
-        rate = BUILT_IN["learning_rate"] if rate is None else rate
-        has_unit = hasattr(self, "normalize_y")
-        text = divergence_text(
-            trained.diverged_epoch, trained.is_finite, rate, has_unit
-        )
-        if not trained.is_finite:
-            raise DivergenceError(text)
-        warnings.warn(text, DivergenceWarning, stacklevel=4)
-
     def _outputs(self, X):
         """Return the network's outputs, of shape (n_samples, n_units), float64."""
         known = vars(self)
@@ -595,12 +391,6 @@ def _n_steps(data, plan):
     """Return the steps planned by a run, or by an estimator's parameters."""
     return int(plan.epochs) * -(-len(data.rows) // int(plan.batch_size))
 
-
-# Parameters that may make of a network what cannot be computed.
-_COMPUTED = (
-    *("activation", "output_activation", "normalization", "l1", "l2", "dtype"),
-    *("loss", "loss_kwargs", "metrics", "compile_kwargs"),
-)
 
 # Attributes that are set while a fit runs, or at its end.
 _OF_A_FIT = (

@@ -94,7 +94,8 @@ def test_it_is_the_model_that_would_have_been_there(target, settings, weighted):
     assert late.model_.get_config() == early.model_.get_config()
     assert late.model_.get_compile_config() == early.model_.get_compile_config()
     assert late.model_.history.history == early.model_.history.history
-    assert vars(late).keys() == vars(early).keys()
+    # Only the callback that had the model made tells it apart.
+    assert vars(late).keys() == vars(early).keys() - {"callbacks_"}
     np.testing.assert_array_equal(outputs(late), outputs(early))
     assert late.model_ is late.model_
 
