@@ -175,7 +175,9 @@ def test_functions_are_told_apart_by_what_they_close_over():
     def compiled(power):
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         model.compile("sgd", closing_over(power))
-        return description_of(model).key
+        key = description_of(model).key
+        assert key is not None
+        return key
 
     assert compiled(1.5) == compiled(1.5)
     assert compiled(1.5) != compiled(2.0)
@@ -187,7 +189,9 @@ def test_layers_are_told_apart_by_the_arrays_they_hold():
         layer.adapt(X)
         model = keras.Sequential([keras.Input((2,)), layer, keras.layers.Dense(1)])
         model.compile("sgd", "mse")
-        return description_of(model).key
+        key = description_of(model).key
+        assert key is not None
+        return key
 
     X = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
     assert adapted(X) == adapted(X)

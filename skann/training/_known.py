@@ -165,10 +165,14 @@ def _is_known_layer(layer):
 
 def _is_known_loss(model, activation, dtype):
     # What is computed, whatever has become of ``model.loss`` since it was compiled.
-    parts = model._compile_loss._flat_losses if model._compile_loss else None
-    if parts is None or len(parts) != 1 or parts[0].loss is not model.loss:
+    keeper, loss = model._compile_loss, model.loss
+    if keeper is None:
         return False
-    loss = model.loss
+    computed = [keeper._user_loss]  # Before it is built.
+    if keeper._flat_losses is not None:
+        computed = [part.loss for part in keeper._flat_losses]
+    if len(computed) != 1 or computed[0] is not loss:
+        return False
     if type(loss) not in _LOSSES or loss.dtype != dtype or not is_as_made(loss):
         return False
     settings = {**loss._fn_kwargs, "reduction": loss.reduction}
