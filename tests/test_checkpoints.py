@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from names import named
 from sklearn.base import clone
 
 import skann._claim
@@ -263,7 +264,7 @@ def test_home(kind, tmp_path, monkeypatch):
         "~nobody-of-this-name/a.keras",
         "gs://bucket/a.keras",
     ],
-    ids=repr,
+    ids=named,
 )
 def test_what_is_no_path_here(parameter, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from names import named
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
 from skann._size import memory
@@ -135,7 +136,7 @@ NO_NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize("value", NO_NUMBERS, ids=str)
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=named)
 @pytest.mark.parametrize("name", ["beta_1", "epsilon", "weight_decay", "clipnorm"])
 def test_no_numbers_for_an_optimizer(name, value):
     message = refused(optimizer="adamw", optimizer_kwargs={name: value})
@@ -152,7 +153,7 @@ def test_no_numbers_for_an_optimizer(name, value):
         {"beta_1": None},
         {"beta_2": 10**400},
     ],
-    ids=str,
+    ids=named,
 )
 def test_arguments_by_which_an_optimizer_cannot_step(kwargs):
     assert "optimizer_kwargs" in refused(optimizer_kwargs=kwargs)
@@ -161,7 +162,7 @@ def test_arguments_by_which_an_optimizer_cannot_step(kwargs):
 NOTHING_FOR_COMPILE = [np.nan, np.inf, -1, "x", b"", [1, 2], {}, object(), 1j]
 
 
-@pytest.mark.parametrize("value", NOTHING_FOR_COMPILE, ids=str)
+@pytest.mark.parametrize("value", NOTHING_FOR_COMPILE, ids=named)
 @pytest.mark.parametrize(
     "name",
     [
@@ -237,7 +238,7 @@ def test_a_class_passes_its_further_keywords_to_keras():
         {"dtype": "mixed_float16", "l2": 0.01},
         {"n_hidden": 0, "dtype": "float16", "l2": 0.01, "engine": "keras"},
     ],
-    ids=str,
+    ids=named,
 )
 @pytest.mark.parametrize("cls", [MLPKerasRegressor, MLPKerasClassifier])
 def test_odd_and_good(cls, params):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from keras import layers
+from names import named
 from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -201,7 +202,7 @@ def test_ratios_of_class_weights_count():
     np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
-@pytest.mark.parametrize("class_weight", [{2: 5}, {0: 0, 2: 5}, "balanced"], ids=str)
+@pytest.mark.parametrize("class_weight", [{2: 5}, {0: 0, 2: 5}, "balanced"], ids=named)
 def test_a_batch_need_not_hold_every_class(class_weight):
     model = small(class_weight=class_weight)
     model.partial_fit(X[THREE != 2], THREE[THREE != 2], classes=[0, 1, 2])
@@ -288,7 +289,9 @@ def test_predictions_amid_training_are_those_from_before(
     assert_array_equal(in_a_thread(lambda: model.predict(X)), after)
 
 
-@pytest.mark.parametrize("params", [{"dropout": 0.5}, {"model": convolution}], ids=str)
+@pytest.mark.parametrize(
+    "params", [{"dropout": 0.5}, {"model": convolution}], ids=named
+)
 def test_every_prediction_is_by_weights_of_one_moment(params):
     model = MLPKerasRegressor(
         random_state=0, epochs=1, optimizer="sgd", learning_rate=0.01, **params

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import sklearn
+from names import named
 from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -73,7 +74,7 @@ def parts_of(estimator, y=Y, X=X, **fit):
         ([1] * 95 + [5], 4),  # All but the last row of the only class that can.
         ([2] * 20, 4),
     ],
-    ids=str,
+    ids=named,
 )
 def test_rare_classes_stay_in_training(counts, n_held_out, seed):
     y = RNG.permutation(np.repeat(np.arange(len(counts)), counts))
@@ -146,7 +147,7 @@ def test_nothing_to_train_on_is_an_error():
         ({"validation": KFold(4)}, 15),
         ({"validation_fraction": None}, 0),
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_is_set_is_held_out(make, early_stopping, params, n_held_out):
     model = make(early_stopping=early_stopping, **params)
@@ -190,7 +191,7 @@ def test_the_users_own_set_comes_first(params):
         ({"validation_fraction": None, "validation": KFold(3)}, "validation_fraction"),
         ({"validation_fraction": 0.1, "validation": KFold(3)}, "validation_fraction"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_would_have_no_effect_is_an_error(params, match):
     model = regressor(**params)
@@ -203,7 +204,7 @@ def test_what_would_have_no_effect_is_an_error(params, match):
 
 
 @pytest.mark.parametrize(
-    "params", [{"shuffle": False}, {"validation": "last"}], ids=str
+    "params", [{"shuffle": False}, {"validation": "last"}], ids=named
 )
 def test_rows_in_time(params):
     train, held_out = parts_of(regressor(early_stopping=True, **params))
@@ -338,7 +339,7 @@ def test_a_search_routes_groups(in_pipeline):
         (LeaveOneGroupOut(), np.arange(57, 60)),
         (PredefinedSplit([-1] * 20 + [0] * 5 + [-1] * 35), np.arange(20, 25)),
     ],
-    ids=str,
+    ids=named,
 )
 def test_the_last_split_counts(splitter, held_out):
     groups = GROUPS if "Group" in type(splitter).__name__ else None
@@ -358,7 +359,7 @@ def test_the_last_split_counts(splitter, held_out):
         StratifiedGroupKFold(3, shuffle=True),
         ShuffleSplit(1, test_size=0.3, random_state=np.random.RandomState(3)),
     ],
-    ids=str,
+    ids=named,
 )
 def test_splitters_that_draw_follow_random_state(splitter):
     fit = {"y": TWO, "groups": GROUPS if "Group" in repr(splitter) else None}
@@ -442,7 +443,7 @@ WIDE = {
         (WIDE["other"], True, "memory-mapped"),
         (WIDE["keras"], False, "sparse"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_validation_rows_are_made_dense_a_chunk_at_a_time(params, own, kind, tmp_path):
     n, width = 700, 20_000
