@@ -3,6 +3,7 @@
 import copy
 
 import keras
+import tensorflow as tf
 
 from skann._packing import packed
 
@@ -52,19 +53,50 @@ def _copies(callbacks):
     # not call Callback's constructor has none.)
     models = [vars(c).get("_model") for c in callbacks]
     nothing = {id(model): (None, model) for model in models if model is not None}
+    shared = _owners_in(callbacks, nothing)
     try:
-        return copy.deepcopy(packed(callbacks, dict(nothing)))
+        return copy.deepcopy(packed(callbacks, dict(nothing)), dict(shared))
     except Exception:  # Whatever the copy of a user's object may raise.
-        return _without_copies_of_all(callbacks, nothing)
+        return _without_copies_of_all(callbacks, nothing, shared)
 
 
-def _without_copies_of_all(callbacks, nothing):
+def _owners_in(things, nothing):
+    """Return a memo for copies of what is to stay itself: objects of tensorflow.
+
+    Many own something outside of Python, a file or a table, which is gone once one of
+    its owners is: a copy of a summary writer would close it for the writer, and a copy
+    of tensorflow's context, which it holds, take its caches away.
+    """
+    shared, seen, left = {}, set(nothing), list(things)
+    while left and len(seen) < _MOST_LOOKED_AT:
+        thing = left.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if type(thing).__module__.startswith("tensorflow."):
+            if not isinstance(thing, (tf.Tensor, tf.Variable)):
+                shared[id(thing)] = thing
+        elif isinstance(thing, (list, tuple, set, frozenset)):
+            left += thing
+        elif isinstance(thing, dict):
+            left += thing.values()
+        elif not isinstance(thing, type):
+            left += getattr(thing, "__dict__", {}).values()
+    return shared
+
+
+# Of what a callback may hold; a table of objects would take long.
+_MOST_LOOKED_AT = 10_000
+
+
+def _without_copies_of_all(callbacks, nothing, shared):
     """Copy callbacks that hold what has no copy, a file or a lock: that is shared.
 
     Callbacks that know one another go on to do so.
     """
     copies = [type(c).__new__(type(c)) for c in callbacks]
-    memo = {id(c): new for c, new in zip(callbacks, copies, strict=True)}
+    copied = {id(c): new for c, new in zip(callbacks, copies, strict=True)}
+    memo = {**shared, **copied}
     for callback, new in zip(callbacks, copies, strict=True):
         for name, value in vars(callback).items():
             vars(new)[name] = _copied_where_possible(value, memo, nothing)

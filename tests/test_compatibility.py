@@ -405,7 +405,7 @@ def test_searches_repeat_in(backend, alone, request):
         assert search.best_params_ == expected.best_params_
         assert search.best_score_ > floor
         # Fits of few steps are in full precision.
-        dtype = search.best_estimator_.model_.layers[-1].dtype
+        dtype = search.best_estimator_.model_.layers[0].dtype
         assert dtype == ("float32" if kind == "compiled" else "float64")
         assert search.best_estimator_.n_iter_ == (16 if kind == "halving" else 20)
 

@@ -233,6 +233,7 @@ ALL_CHANGED = {
     "loss": "huber",
     "loss_kwargs": {"delta": 2.0},
     "metrics": ["mae"],
+    "compile_kwargs": {"run_eagerly": True},
     "optimizer": "sgd",
     "learning_rate": 0.5,
     "optimizer_kwargs": {"momentum": 0.9},

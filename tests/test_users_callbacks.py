@@ -1,12 +1,15 @@
 """Callbacks as users write them: odd classes, logs of their own, what has no copy."""
 
+import gc
 import io
 import pickle
 import threading
+import types
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
@@ -147,6 +150,24 @@ def test_what_has_no_copy_is_shared_and_all_else_copied(make):
     search = GridSearchCV(model, {"learning_rate": [0.01, 0.1]}, cv=2).fit(X, Y)
     assert search.best_estimator_.callbacks_[0].state["epochs"] == [0, 1]
     assert callback.state["epochs"] == []
+
+
+@pytest.mark.parametrize("has_copy", [True, False])
+def test_what_owns_something_outside_of_python_is_shared(has_copy, tmp_path):
+    writer = tf.summary.create_file_writer(str(tmp_path))
+    others = {} if has_copy else threading.Lock()
+    callback = Holds(types.SimpleNamespace(writer=writer, others=others))
+    model = regressor([callback]).fit(X, Y)
+    assert model.callbacks_[0].thing.writer is writer
+    clone(model).fit(X, Y)
+    del model
+    gc.collect()
+    with writer.as_default():
+        assert tf.summary.scalar("still open", 1.0, step=0)
+    with tf.GradientTape() as tape:  # It needs caches of tensorflow's context.
+        x = tf.Variable([1.0])
+        loss = tf.reduce_sum(x * x)
+    assert float(tape.gradient(loss, x)[0]) == 2.0
 
 
 @pytest.mark.parametrize("has_copy", [True, False])
