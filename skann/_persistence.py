@@ -2,7 +2,7 @@
 
 from skann import _serialisation
 from skann._build import build_model
-from skann._state import state_of
+from skann._state import positions_of_optimizer, state_of
 
 
 def pack(model, recipe):
@@ -17,8 +17,8 @@ def pack(model, recipe):
     """
     if recipe is None:
         return {"recipe": None, **_serialisation.freeze(model)}
-    optimizer = {"optimizer_built": model.optimizer.built}
-    return {"recipe": recipe, "state": state_of(model), **optimizer}
+    optimized = positions_of_optimizer(model)
+    return {"recipe": recipe, "state": state_of(model), "optimized": optimized}
 
 
 def unpack(packed):

@@ -13,7 +13,12 @@ from keras.src.saving import serialization_lib
 
 from skann import _tensorflow
 from skann._randomness import fresh_names, seeded_globals, seeded_keras
-from skann._state import restore, state_of, take_trainable
+from skann._state import (
+    positions_of_optimizer,
+    restore,
+    state_of,
+    take_trainable,
+)
 
 
 def is_serialisable(model):
@@ -113,11 +118,10 @@ def deserialise(config, custom_objects, losses):
 
 def freeze(model):
     """Return a model as plain data, arrays and the user's own classes and functions."""
-    optimizer = getattr(model, "optimizer", None)
     return {
         "made_of": serialise(model),
         "state": state_of(model),
-        "optimizer_built": optimizer is not None and optimizer.built,
+        "optimized": positions_of_optimizer(model),
     }
 
 
@@ -129,10 +133,20 @@ def thaw(frozen):
 def refill(model, frozen):
     """Give a model like the one that `freeze` was given that one's state."""
     take_trainable(model, frozen["state"])
-    if frozen["optimizer_built"] and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
+    optimized = frozen["optimized"]
+    if optimized is not None and positions_of_optimizer(model) != optimized:
+        if model.optimizer.built:  # By Keras, for what is trainable today.
+            model.optimizer = _unbuilt(model.optimizer)
+        model.optimizer.build([model.variables[i] for i in optimized])
     restore(model, frozen["state"])
     return model
+
+
+def _unbuilt(optimizer):
+    """Return an optimizer like one, without variables for any model."""
+    custom_objects = custom_objects_in([optimizer, *held_by(optimizer)])
+    with keras.saving.CustomObjectScope(custom_objects):
+        return type(optimizer).from_config(optimizer.get_config())
 
 
 def copy_model(model):

@@ -63,6 +63,31 @@ def take_trainable(model, state):
             layer.trainable = trainable
 
 
+def positions_of_optimizer(model):
+    """Return where among a model's variables those are that its optimizer was built on.
+
+    None where it was not. They need not be those that are trainable today: layers may
+    have been frozen since.
+    """
+    optimizer = getattr(model, "optimizer", None)  # None before it is compiled
+    if optimizer is None or not optimizer.built:
+        return None
+    positions = {id(variable): i for i, variable in enumerate(model.variables)}
+    known = optimizer._trainable_variables  # No public name leads to them.
+    if not all(id(variable) in positions for variable in known):  # Another model's.
+        known = model.trainable_variables
+    return [positions[id(variable)] for variable in known]
+
+
+def unknown_to_optimizer(model):
+    """Return the trainable variables that a model's optimizer was not built on."""
+    optimizer = model.optimizer
+    if optimizer is None or not optimizer.built:
+        return []
+    known = {id(variable) for variable in optimizer._trainable_variables}
+    return [v for v in model.trainable_variables if id(v) not in known]
+
+
 def values_of(model):
     """Return the values of all variables of a model that training changes.
 

@@ -12,6 +12,7 @@ from skann._late import LateNetwork
 from skann._learning_rate import range_test, rates_to_test
 from skann._paths import checkpoint_path_of, run_directory
 from skann._randomness import Seeds
+from skann._state import unknown_to_optimizer
 from skann._text import one_line
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
 from skann.training import Feed, in_order, prepare, train
@@ -155,6 +156,12 @@ class TrainsNetwork:
                 "The network, its loss or its metrics cannot be computed"
                 f"{look_at}: {one_line(error)}"
             ) from error
+        unknown = unknown_to_optimizer(self._network.model)
+        if unknown:
+            raise ModelError(
+                f"The optimizer of model_ does not know {unknown[0].path!r}: layers "
+                "were unfrozen after it was built. Compile `model_` anew."
+            )
 
     def _own_callbacks(self, run):
         """Return the Keras callbacks that the parameters ask for."""
