@@ -151,6 +151,7 @@ def arguments_for(build_fn, params, defaults, problem, seed):
     _check_complete(build_fn, arguments, takes)
     unseen = [name for name in NETWORK_PARAMETERS if name not in arguments]
     check_effect(unseen, params, build_fn, "has no parameter of this name")
+    check_not_overridden(NETWORK_PARAMETERS, params, build_fn)
     return arguments
 
 
@@ -248,13 +249,33 @@ def check_effect(names, params, build_fn, why):
     names = () if asks_for_all(takes) else names
     for name in names:
         value = params[name]
-        leaves_it = value is None or (isinstance(value, str) and value == "auto")
-        if name not in takes and not leaves_it:
+        if name not in takes and not _leaves_it(value):
             raise ValueError(
                 f"{name}={value!r} would have no effect: "
                 f"model={name_of(build_fn)} {why}. Leave {name} at its default, or let "
                 "the build function take it."
             )
+
+
+def check_not_overridden(names, params, build_fn):
+    """Raise for parameters that were set, and have another value in model_kwargs.
+
+    None in there is for setting a parameter back, whatever the estimator has.
+    """
+    takes, _ = signature_parameters(build_fn)
+    names = () if asks_for_all(takes) else names
+    own = params["model_kwargs"] or {}
+    for name in names:
+        value, other = params[name], own.get(name)
+        if other is not None and not _leaves_it(value) and not same(value, other):
+            raise ValueError(
+                f"{name}={value!r} would have no effect: model_kwargs (or "
+                f"model__{name}) has {other!r} for it. Give one of the two."
+            )
+
+
+def _leaves_it(value):
+    return value is None or (isinstance(value, str) and value == "auto")
 
 
 def name_of(build_fn):

@@ -18,6 +18,7 @@ from skann._arguments import (
     asks_for_all,
     call,
     check_effect,
+    check_not_overridden,
     filled_in,
     is_own,
     name_of,
@@ -124,6 +125,7 @@ def build_model(params, defaults, problem, seed, unit=None):
         elif "compile_kwargs" not in signature_parameters(build_fn)[0]:
             why = "compiles the model"
             check_effect(COMPILE_PARAMETERS, params, build_fn, why)
+            check_not_overridden(COMPILE_PARAMETERS, params, build_fn)
         return model
 
     # Keras draws from Python's generator for every initializer without a seed, and

@@ -9,6 +9,7 @@ import numpy as np
 
 from skann._numbers import like, plain
 from skann._packing import deep_copy
+from skann._same import same
 from skann._text import one_line
 from skann._trial import check_optimizer
 
@@ -107,6 +108,7 @@ def optimizer_of(params, defaults):
         optimizer = by_name[optimizer.lower().replace("_", "")]
     if isinstance(optimizer, type):
         _check_class("optimizer", optimizer, keras.optimizers.Optimizer)
+        _check_one_rate(rate, arguments)
         default = defaults["learning_rate"] if rate is None else rate
         arguments.setdefault("learning_rate", default)
         rate = arguments["learning_rate"]
@@ -128,6 +130,15 @@ def optimizer_of(params, defaults):
         )
     # An optimizer object gathers state; each fit takes one of its own.
     return deep_copy(optimizer)
+
+
+def _check_one_rate(rate, arguments):
+    own = arguments.get("learning_rate")
+    if not (rate is None or own is None or same(rate, own)):
+        raise ValueError(
+            f"learning_rate={rate!r} would have no effect: optimizer_kwargs (or "
+            f"optimizer__learning_rate) has {own!r} for it. Give one of the two."
+        )
 
 
 def _check_class(parameter, cls, base):

@@ -124,6 +124,26 @@ def test_none_wins_in_model_kwargs(fitted):
     assert spy.given == {"normalization": None}
 
 
+@pytest.mark.parametrize("name", VALUES)
+def test_what_is_set_in_two_places_is_an_error(fitted, name):
+    value, other = VALUES[name]
+    what_takes_it = {"loss_kwargs": "huber", "optimizer_kwargs": "sgd"}.get(name)
+    whole = {name.removesuffix("_kwargs"): what_takes_it} if what_takes_it else {}
+    spy = Spy(**{name: None}, **dict.fromkeys(whole))
+    with pytest.raises(ValueError, match=f"^{name}=.* would have no effect: model_kw"):
+        fitted(spy, **whole, **{name: other}, model_kwargs={name: value})
+    fitted(spy, **whole, **{name: value}, model_kwargs={name: value})
+    assert spy.given == {name: value, **whole}
+
+
+def test_a_search_of_what_model_kwargs_decide_is_an_error(data):
+    for build_fn in (None, course):
+        model = MLPKerasRegressor(build_fn, model_kwargs={"n_hidden": 1}, epochs=1)
+        search = GridSearchCV(model, {"n_hidden": [0, 3]}, cv=2, error_score="raise")
+        with pytest.raises(ValueError, match="n_hidden=0 would have no effect"):
+            search.fit(*data)
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_what_is_set_wins_though_it_is_as_in_the_built_in_network(fitted, name):
     spy = Spy(**{name: VALUES[name][0]})

@@ -56,7 +56,7 @@ CHANGED = [
     ({}, {"dtype": "float32"}),
     ({"hidden_layer_sizes": np.array([5, 5])}, {"hidden_layer_sizes": [5]}),
     ({"hidden_layer_sizes": np.array([5, 5])}, {"hidden_layer_sizes": np.array([5])}),
-    ({"model_kwargs": {"n_neurons": 3}}, {"model_kwargs": {"n_neurons": 4}}),
+    ({"model_kwargs": {"l2": 0.3}}, {"model_kwargs": {"l2": 0.4}}),
 ]
 
 

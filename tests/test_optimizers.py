@@ -129,3 +129,13 @@ def test_a_file_that_the_user_writes_leaves_the_network_its_optimizer(name, tmp_
     assert_goes_on_as(pickle.loads(pickle.dumps(model)), model)
     ready = MLPKerasRegressor(model.model_, epochs=1).fit(X, Y)
     assert type(ready.model_.optimizer) is type(model.model_.optimizer)
+
+
+def test_two_learning_rates_are_an_error():
+    own = {"learning_rate": 0.001}
+    model = MLPKerasRegressor(optimizer_kwargs=own, learning_rate=0.01, epochs=1)
+    with pytest.raises(ValueError, match=r"^learning_rate=0\.01 would have no effect"):
+        model.fit(X, Y)
+    for rate in (None, 0.001):
+        model.set_params(learning_rate=rate).fit(X, Y)
+        assert float(model.model_.optimizer.learning_rate) == pytest.approx(0.001)
