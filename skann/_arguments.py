@@ -10,7 +10,7 @@ import inspect
 
 import keras
 
-from skann._compile import canonical_name
+from skann._compile import canonical_name, takes_logits
 from skann._numbers import plain
 from skann._same import same
 from skann._targets import TARGETS, asked_of_network
@@ -197,7 +197,10 @@ def _of_data(build_fn, params, problem, seed, takes):
     }
     loss = given.get("loss", TARGETS[problem.kind].loss)
     units, output_activation = asked_of_network(
-        problem.kind, canonical_name(loss), given.get("output_activation")
+        problem.kind,
+        canonical_name(loss),
+        takes_logits(loss, params["loss_kwargs"]),
+        given.get("output_activation"),
     )
     asked = {
         "input_shape": problem.input_shape,

@@ -27,10 +27,10 @@ class ClassificationTarget:
     coding : {"column", "codes", "one-hot", "indicator"}
         What the loss takes: one column of 0 and 1, class numbers, or a column for
         each class.
-    link : {"none", "sigmoid", "softmax", "margin", "clip"}
+    link : {"none", "sigmoid", "softmax", "margin", "difference", "clip"}
         What makes probabilities of the network's outputs: they are some already;
-        they are logits; they are margins, of which -1 and 1 are certain; or they
-        estimate 0 and 1.
+        they are logits; they are margins, of which -1 and 1 are certain, or of which
+        only differences count; or they estimate 0 and 1.
     """
 
     kind: str
@@ -95,10 +95,8 @@ class ClassificationTarget:
         elif self.link == "softmax":
             with np.errstate(invalid="ignore"):  # Infinite ones become NaN.
                 outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        elif self.link == "margin":
-            outputs = np.clip((outputs + 1.0) / 2.0, 0.0, 1.0)
-        elif self.link == "clip":
-            outputs = np.clip(outputs, 0.0, 1.0)
+        elif self.link in _SCALES:
+            outputs = np.clip(self._estimates(outputs), 0.0, 1.0)
         if self.kind == "multilabel-indicator":
             return outputs
         if outputs.shape[1] == 1:
@@ -108,24 +106,55 @@ class ClassificationTarget:
         share = np.full_like(outputs, 1.0 / outputs.shape[1])
         return np.divide(outputs, total, out=share, where=~(total <= 0))
 
+    def _estimates(self, outputs):
+        """Bring outputs to where 0 and 1 are certain.
+
+        Of classes side by side, the first is the largest however far outside of 0 and
+        1: there, the others go by their distance from it.
+        """
+        shift, scale = _SCALES[self.link]
+        if self.coding in ("codes", "one-hot"):
+            best = outputs.max(axis=1, keepdims=True)
+            is_outside = (best + shift <= 0) | (best + shift > 1 / scale)
+            is_outside |= self.link == "difference"
+            with np.errstate(invalid="ignore"):  # Infinite ones become NaN.
+                beside = 1.0 + scale * (outputs - best)
+            return np.where(is_outside, beside, scale * (outputs + shift))
+        return scale * (outputs + shift)
+
     def decode(self, outputs):
         """Map outputs to labels of shape (n,), or (n, n_classes) 0-1 indicators."""
         probabilities = self.probabilities(outputs)
         if self.kind == "multilabel-indicator":
             return (probabilities > 0.5).astype(np.int64)
-        codes = np.argmax(probabilities, axis=1)
+        # Of several columns the outputs themselves: probabilities are rounded.
+        several = outputs.shape[1] > 1
+        codes = np.argmax(outputs if several else probabilities, axis=1)
         if self.is_one_hot:
             return np.eye(len(self.classes), dtype=np.int64)[codes]
         return self.classes[codes]
 
+
+# What is added to outputs, and by what the sum is multiplied, to make 0 and 1 certain.
+_SCALES = {"margin": (1.0, 0.5), "difference": (0.0, 1.0), "clip": (0.0, 1.0)}
 
 # What gives probabilities; a layer of the user's own is trusted to.
 _PROBABILITIES = {"sigmoid", "softmax", "hard_sigmoid", "unknown"}
 
 
 def _link(coding, loss, from_logits, output_activation):
+    if loss == "categorical_hinge":
+        return "difference" if coding == "one-hot" else "margin"
     if "hinge" in loss:
         return "margin"
+    if from_logits and output_activation in ("sigmoid", "softmax"):
+        if "focal" in loss:
+            raise ModelError(
+                f"The loss {loss} takes logits, from_logits=True, which an output "
+                f"activation of {output_activation!r} does not give. Use "
+                "output_activation='linear', or from_logits=False."
+            )
+        return "none"  # Keras takes the logits beneath, and warns.
     if from_logits:
         return "softmax" if coding in ("codes", "one-hot") else "sigmoid"
     if output_activation in _PROBABILITIES:

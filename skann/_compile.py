@@ -317,8 +317,16 @@ def loss_traits(model):
     """Return the name of a compiled model's loss, and whether it takes logits."""
     loss = only(model.loss)
     if isinstance(loss, keras.losses.Loss):
-        return canonical_name(loss), bool(loss.get_config().get("from_logits", False))
+        return canonical_name(loss), takes_logits(loss)
     return canonical_name(loss) if loss is not None else "unknown", False
+
+
+def takes_logits(loss, arguments=None):
+    """Whether a loss, or one made by name or class with arguments, takes logits."""
+    loss = only(loss)
+    if isinstance(loss, keras.losses.Loss):
+        arguments = loss.get_config()
+    return bool((arguments or {}).get("from_logits", False))
 
 
 def is_keras_loss(loss):

@@ -33,7 +33,7 @@ TARGETS = {
 }
 
 
-def asked_of_network(kind, loss, output_activation):
+def asked_of_network(kind, loss, from_logits, output_activation):
     """Return what skann's own network is to have: (units or None, output activation).
 
     Parameters
@@ -42,6 +42,8 @@ def asked_of_network(kind, loss, output_activation):
         A key of ``TARGETS``.
     loss : str
         Keras' snake-case name.
+    from_logits : bool
+        Whether the loss takes logits.
     output_activation : str, callable or None
         As the user gave it.
     """
@@ -49,8 +51,8 @@ def asked_of_network(kind, loss, output_activation):
     units, activation = target.units, target.output_activation
     if kind == "binary" and ("categorical" in loss or output_activation == "softmax"):
         units, activation = 2, "softmax"
-    elif "hinge" in loss:
-        activation = "linear"  # A margin: its sign is the class.
+    if from_logits or "hinge" in loss:
+        activation = "linear"  # A logit, or a margin: its sign is the class.
     return units, output_activation or activation
 
 
