@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target
 
 from skann._data import average_of_one, relative
@@ -246,7 +245,15 @@ def classification_kind(y, classes=None):
         raise ValueError(f"y must hold labels of one type: {error}") from None
     if kind == "multilabel-indicator":
         _check_indicator(y)
-        return kind, np.arange(y.shape[1])
+        columns = np.arange(y.shape[1])
+        if classes is not None and not np.array_equal(
+            one_type(classes, "classes"), columns
+        ):
+            raise ValueError(
+                f"classes={classes} must be None or {columns.tolist()} for a y with a "
+                "column for each class or label: they go by the columns' numbers."
+            )
+        return kind, columns
     if kind not in ("binary", "multiclass"):
         raise ValueError(_unknown_label_type(kind))
     known = found if classes is None else one_type(classes, "classes")
@@ -304,7 +311,7 @@ def label_codes(y, classes):
     return codes
 
 
-def class_weights(class_weight, y, classes):
+def class_weights(class_weight, y, classes, sample_weight=None):
     """Return the weight of each row by its label, of shape (n,), or None.
 
     A class may have no row: a batch need not hold all of them. The classes' weights are
@@ -316,6 +323,8 @@ def class_weights(class_weight, y, classes):
         As in scikit-learn, by the user's labels. Labels not named weigh 1.
     y : ndarray of shape (n,)
     classes : ndarray of shape (n_classes,)
+    sample_weight : ndarray of shape (n,), default=None
+        What the rows weigh besides, by which "balanced" counts them.
 
     Raises
     ------
@@ -327,7 +336,7 @@ def class_weights(class_weight, y, classes):
     if y.ndim > 1:
         raise ValueError("class_weight is not supported for multilabel targets.")
     if not isinstance(class_weight, dict):
-        return compute_sample_weight(class_weight, y)
+        return _balanced(label_codes(y, classes), sample_weight)
     by_class = np.ones(len(classes))
     strange = []
     for label, weight in class_weight.items():
@@ -336,10 +345,12 @@ def class_weights(class_weight, y, classes):
                 f"class_weight must hold finite numbers from 0; got {weight!r} for the "
                 f"class {label!r}."
             )
-        known = classes == label
-        if not np.any(known):
+        # NumPy would compare a tuple's entries, each with a class.
+        known = False if isinstance(label, tuple) else classes == label
+        if np.any(known):
+            by_class[known] = weight
+        else:
             strange.append(label)
-        by_class[known] = weight
     if strange:
         raise ValueError(
             f"class_weight names {strange}, which are not among the classes "
@@ -348,3 +359,10 @@ def class_weights(class_weight, y, classes):
     if not by_class.any():
         raise ValueError(f"class_weight={class_weight} leaves no row any weight.")
     return average_of_one(relative(by_class))[label_codes(y, classes)]
+
+
+def _balanced(codes, sample_weight):
+    """Return weights by which each class there is has the same total."""
+    totals = np.bincount(codes, weights=sample_weight)
+    share = np.maximum(totals / totals.sum(), np.finfo(np.float64).tiny)
+    return (1.0 / (np.count_nonzero(totals) * share))[codes]

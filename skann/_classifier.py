@@ -455,7 +455,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
     def _row_weights(self, data, class_weight, partial):
         weight = super()._row_weights(data, class_weight, partial)
         y = self._labels(data.y) if self._is_one_hot else data.y
-        by_class = class_weights(class_weight, y, self.classes_)
+        by_class = class_weights(class_weight, y, self.classes_, weight)
         if by_class is None:
             return weight
         weight = by_class if weight is None else by_class * weight

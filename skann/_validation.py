@@ -72,7 +72,7 @@ class HoldOut:
         """
         n_rows = len(data.rows)
         if not isinstance(self.how, str):
-            parts = _by_splitter(self.how, data, groups, seed)
+            parts = _by_splitter(self.how, data, labels, groups, seed)
             return _with_all_classes(parts, labels, self.how)
         fraction = _FRACTION if self.fraction == "auto" else self.fraction
         if groups is not None:
@@ -188,6 +188,8 @@ def check_groups(groups, n_rows):
             f"{groups.shape}."
         )
     groups = groups.ravel()
+    if groups.dtype == object and any(group is None for group in groups):
+        raise ValueError("groups contains None: each row must belong to a group.")
     try:
         found = np.unique(groups)
     except TypeError as error:
@@ -217,7 +219,7 @@ def _whole_groups(groups, n_rows, fraction, seed):
     return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 
 
-def _by_splitter(splitter, data, groups, seed):
+def _by_splitter(splitter, data, labels, groups, seed):
     """Return the last split of a splitter of scikit-learn's.
 
     The last one of a `TimeSeriesSplit` trains on all rows but the newest; of others,
@@ -232,9 +234,10 @@ def _by_splitter(splitter, data, groups, seed):
     if getattr(splitter, "random_state", 0) is None:
         # Left alone, it would draw from NumPy's global generator.
         splitter.random_state = seed
+    y = data.y if labels is None else labels  # Of a column for each class, one.
     try:
         X = data.X if every else data.X[data.rows]
-        last = deque(splitter.split(X, data.y, groups), maxlen=1)
+        last = deque(splitter.split(X, y, groups), maxlen=1)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name} cannot split these rows: {error}") from error
     if not last:

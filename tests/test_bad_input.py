@@ -180,6 +180,12 @@ def test_bad_class_weight(value):
     assert_refused(classifier(class_weight=value), X, TWO, "class_weight")
 
 
+@pytest.mark.parametrize("label", [(0, 1), (0,), (0, 1, 2), (0, (1, 2))])
+def test_class_weight_of_a_tuple(label):
+    match = "class_weight names .* not among the classes"
+    assert_refused(classifier(class_weight={label: 2}), X, TWO, match)
+
+
 def test_class_weight_for_multilabel():
     y = np.c_[TWO, 1 - TWO]
     assert_refused(classifier(class_weight="balanced"), X, y, "class_weight")

@@ -125,19 +125,29 @@ def test_class_weights_by_the_users_labels(iris):
     assert recall[1] > 0.95
 
 
-def test_balanced_is_the_inverse_frequency_times_sample_weight(iris):
+def test_balanced_is_the_inverse_weighted_frequency_times_sample_weight(iris):
     X, y = iris
     keep = np.r_[0:10, 50:150]
     X, y = X[keep], y[keep]
     given = np.linspace(0.5, 2, len(y))
     balanced = MLPKerasClassifier(**QUICK, epochs=3, class_weight="balanced")
     by_hand = MLPKerasClassifier(**QUICK, epochs=3)
-    weight = given * (len(y) / (3 * np.bincount(y)))[y]
+    weight = given * (given.sum() / (3 * np.bincount(y, given)))[y]
     np.testing.assert_allclose(
         balanced.fit(X, y, sample_weight=given).predict_proba(X),
         by_hand.fit(X, y, sample_weight=weight).predict_proba(X),
         rtol=1e-10,
     )
+
+
+def test_balanced_counts_a_row_of_weight_2_as_two(iris):
+    X, y = iris
+    weight = 1 + (y == 1) + 2 * (X[:, 0] > 0)
+    whole = {"batch_size": 1000, "epochs": 20, "class_weight": "balanced"}
+    model = MLPKerasClassifier(**QUICK | whole)
+    weighted = model.fit(X, y, sample_weight=weight).predict_proba(X)
+    repeated = model.fit(X.repeat(weight, 0), y.repeat(weight)).predict_proba(X)
+    np.testing.assert_allclose(weighted, repeated, atol=1e-4)
 
 
 def test_a_column_of_labels_warns_as_scikit_learn_does(iris):

@@ -238,3 +238,13 @@ def test_a_fold_without_a_class_keeps_its_column():
     model = classifier(**FOR_CLASSES["loss"]).fit(X[some], ONE_HOT[some])
     assert model.predict_proba(X).shape == (150, 3)
     assert model.score(X[some], ONE_HOT[some]) > 0.9
+
+
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", None])
+def test_classes_of_columns_are_their_numbers(loss):
+    model = classifier(loss=loss)
+    for y in (ONE_HOT, ONE_HOT.astype(float)):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    for classes in (["a", "b", "c"], [0, 1], [1, 2, 3]):
+        with pytest.raises(ValueError, match=r"classes=.* must be None or \[0, 1, 2\]"):
+            classifier(loss=loss).partial_fit(X, ONE_HOT, classes=classes)

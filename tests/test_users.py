@@ -575,7 +575,10 @@ def test_class_weights_are_of_the_users_labels_times_sample_weight(class_weight)
     y = data.target_names[data.target[:200]]
     weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
     by_class = classifier(class_weight=class_weight).fit(X, y, weight)
-    product = weight * compute_sample_weight(class_weight, y)
+    of_row = compute_sample_weight(class_weight, y)
+    if class_weight == "balanced":
+        of_row = (1 / np.bincount(data.target[:200], weight))[data.target[:200]]
+    product = weight * of_row
     expected = classifier().fit(X, y, product).predict_proba(X)
     np.testing.assert_allclose(by_class.predict_proba(X), expected, rtol=1e-12)
     without = classifier().fit(X, y, weight).predict_proba(X)

@@ -298,6 +298,8 @@ def test_rows_without_weight_are_in_no_part():
         (np.c_[GROUPS, GROUPS], r"one entry .* shape is \(60, 2\)"),
         (np.r_[np.nan, GROUPS[1:]], "groups contains NaN"),
         (np.array([1, "a"] * 30, dtype=object), "groups must hold names of one type"),
+        ([None, *GROUPS[1:]], "groups contains None"),
+        ([None] * 60, "groups contains None"),
     ],
 )
 def test_bad_groups(groups, match):
@@ -375,6 +377,20 @@ def test_splitters_that_draw_follow_random_state(splitter):
     assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
     drawn_by_fit = splitter.random_state is None
     assert np.array_equal(first[1], other[1]) != drawn_by_fit
+
+
+@pytest.mark.parametrize(
+    "splitter", [StratifiedKFold(5), StratifiedGroupKFold(5)], ids=named
+)
+def test_splitters_are_given_the_labels_of_columns(splitter):
+    three = np.digitize(X[:, 2], [-0.4, 0.4])
+    groups = GROUPS if "Group" in repr(splitter) else None
+    model = classifier(validation=splitter)
+    plain, columns = (
+        parts_of(model, y=y, groups=groups) for y in (three, np.eye(3)[three])
+    )
+    assert_array_equal(columns[0], plain[0])
+    assert_array_equal(columns[1], plain[1])
 
 
 class Overlapping:
