@@ -96,7 +96,7 @@ def test_every_kind_of_build_function(data, build_fn):
 def test_a_tutorials_function_takes_parameters_by_name(data):
     X, y = data
     model = MLPKerasRegressor(tutorial, n_hidden=3, n_neurons=7, epochs=1)
-    model.set_params(learning_rate=0.02, model__n_extra=2).fit(X, y)
+    model.set_params(learning_rate=0.02, model__n_extra=2).fit(X, scale(y))
     assert [layer.units for layer in model.model_.layers] == [9, 9, 9, 1]
     assert float(model.model_.optimizer.learning_rate) == pytest.approx(0.02)
     assert isinstance(model.model_.optimizer, keras.optimizers.SGD)
