@@ -137,7 +137,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
             run.stops_early = self._stops_early(data, own, run)
             data = self._with_validation(data, own, run, groups)
             if not goes_on:
-                self._build(data, None if self._is_watched(run) else run)
+                self._build(data, run)
             self._train(data, run, goes_on)
         return self
 
@@ -286,18 +286,19 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         files = any(path is not None for path in paths)
         return bool(run.callbacks or run.verbose or files or self.engine == "keras")
 
-    def _build(self, data, unwatched_run=None):
+    def _build(self, data, run=None):
         parameters = inspect.signature(type(self)).parameters.values()
         defaults = {p.name: p.default for p in parameters}
         defaults |= {**BUILT_IN, "dtype": self._dtype(data)}
         params = self.get_params(deep=False)
         self._built_with = self._fixed(params, defaults)
         params |= {name: plain(params[name]) for name in NUMBERS}
+        params |= {} if run is None else run.arguments
         recipe = (params, defaults, self._problem(), self._seeds.weights)
         check_size(params, defaults, recipe[2])
         self._recipe = late = None
-        if unwatched_run is not None:
-            late = late_network(*recipe, n_steps=_n_steps(data, unwatched_run))
+        if run is not None and not self._is_watched(run):
+            late = late_network(*recipe, n_steps=_n_steps(data, run))
         if late is not None:
             self._network, traits = late, late.traits
         else:
@@ -309,7 +310,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
                 self._recipe = recipe
             traits = traits_of(model, self._row_shape)
         if self._is_told_more(traits, data):
-            self._build(data, unwatched_run)  # What y is decides on loss and shapes.
+            self._build(data, run)  # What y is decides on loss and shapes.
             return
         self._target = self._learn_target(traits, data)
         if self._target.unit is not None:

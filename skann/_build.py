@@ -233,7 +233,8 @@ def _is_own_in_float64(params, defaults):
 def _example(problem):
     """Return a few rows of the data's shapes and labels: scikeras reads no more."""
     if problem.kind == "regression":
-        y = np.zeros((2, problem.n_columns)) if problem.n_columns > 1 else np.zeros(2)
+        y = np.array([0.5, 1.5])  # Of whole numbers scikeras would make classes.
+        y = np.tile(y[:, None], problem.n_columns) if problem.n_columns > 1 else y
     elif problem.kind == "multilabel-indicator":
         y = np.tile(np.array([[0], [1]]), (1, problem.n_columns))
     else:

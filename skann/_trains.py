@@ -30,6 +30,13 @@ class Run:
     stops_early: bool = False
     direction: str | None = None
 
+    @property
+    def arguments(self):
+        """Those arguments of ``fit`` that a build function may ask for."""
+        return {
+            name: getattr(self, name) for name in ("epochs", "batch_size", "verbose")
+        }
+
 
 class TrainsNetwork:
     """Mixin of the estimators: from a network and data to a trained one."""

@@ -176,6 +176,30 @@ def test_parameters_of_the_fit_reach_it_where_they_are_set_or_needed(fitted):
     assert spy.given == {"epochs": 1, "batch_size": 32, "patience": 5, "monitor": "x"}
 
 
+def test_arguments_of_fit_reach_it_as_parameters_do(data):
+    spy = Spy(epochs=7, batch_size=inspect.Parameter.empty, verbose=3)
+    model = MLPKerasRegressor(spy, epochs=2, verbose=1)
+    model.fit(*data, epochs=1, batch_size=16, verbose=0)
+    assert spy.given == {"epochs": 1, "batch_size": 16, "verbose": 3}
+    assert model.get_params()["batch_size"] == 32
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("whole", [False, True])
+def test_meta_says_that_a_regressors_y_is_continuous(data, columns, whole):
+    X, y = data
+    y = np.column_stack([y] * columns) if columns > 1 else y
+    seen = {}
+
+    def build(meta):
+        seen.update(meta)
+        return network(meta["n_outputs_"])
+
+    MLPKerasRegressor(build, epochs=1).fit(X, y.astype(int) if whole else y + 0.5)
+    kind = "continuous" if columns == 1 else "continuous-multioutput"
+    assert (seen["target_type_"], seen["n_outputs_"]) == (kind, columns)
+
+
 def test_a_seed_of_the_functions_own_is_kept_until_one_is_set(fitted):
     spy = Spy(random_state=7)
     fitted(spy)
