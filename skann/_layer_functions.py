@@ -133,8 +133,10 @@ def _is_plain(layer):
     if isinstance(
         layer, (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
     ):
-        return layer.axis in (-1, [-1])
-    return True
+        by_squares = getattr(layer, "rms_scaling", False)
+        return layer.axis in (-1, [-1]) and not by_squares
+    # Flatten puts channels that come first behind all else.
+    return getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
 def dense_stack(model, array_of):

@@ -3,6 +3,7 @@
 from skann import _serialisation
 from skann._build import build_model
 from skann._state import positions_of_optimizer, state_of
+from skann.training import unit_of
 
 
 def pack(model, recipe):
@@ -17,6 +18,8 @@ def pack(model, recipe):
     """
     if recipe is None:
         return {"recipe": None, **_serialisation.freeze(model)}
+    # Another model may have been put into the place of the one that it built.
+    recipe = (*recipe[:4], unit_of(model))
     optimized = positions_of_optimizer(model)
     return {"recipe": recipe, "state": state_of(model), "optimized": optimized}
 

@@ -14,6 +14,7 @@ from skann._paths import checkpoint_path_of, run_directory
 from skann._randomness import Seeds
 from skann._state import unknown_to_optimizer
 from skann._text import one_line
+from skann._y_scale import unit_in
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
 from skann.training import Feed, in_order, prepare, train
 
@@ -107,7 +108,7 @@ class TrainsNetwork:
                 epochs=first + run.epochs,
                 verbose=run.verbose,
                 engine=self.engine,
-                unit=self._target.unit,
+                unit=self._unit(),
                 batch_callback=_callbacks.needs_batches(run.callbacks),
             )
 
@@ -132,8 +133,12 @@ class TrainsNetwork:
             batch_size=run.batch_size,
             row_order=self._row_order(),
             engine=self.engine,
-            unit=self._target.unit,
+            unit=self._unit(),
         )
+
+    def _unit(self):
+        """Return how gradients go back through the network's layer of y's unit."""
+        return unit_in(self._network.model, self.n_outputs_)
 
     def _row_order(self):
         return self._seeds.row_order if self.shuffle else in_order

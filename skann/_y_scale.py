@@ -6,12 +6,13 @@ is the loss of a normalised y.
 """
 
 import math
+from dataclasses import replace
 
 import keras
 import numpy as np
 
 from skann._compile import canonical_name, is_keras_loss
-from skann.training import Unit
+from skann.training import Unit, unit_of
 
 # Outputs that may be shifted and scaled; and those which may be scaled, for f(x) >= 0.
 _LINES = {None, "linear"}
@@ -55,6 +56,19 @@ def learn_unit(y, sample_weight, loss, output_activation, n_units):
     if len(mean) != n_units:
         mean, scale = np.repeat(mean, n_units), np.repeat(scale, n_units)
     return Unit(mean, scale, degree(scale)), None
+
+
+def unit_in(model, n_columns):
+    """Return the unit that a model's last layer holds, for the loss that it has now.
+
+    None where it has no such layer. Where the loss is bound to a unit, gradients are
+    the true ones.
+    """
+    unit = unit_of(model)
+    if unit is None:
+        return None
+    degree = _degree(model.loss, n_columns, len(unit.scale))
+    return unit if degree is None else replace(unit, gradient=degree(unit.scale))
 
 
 def _degree(loss, n_columns, n_units):

@@ -11,7 +11,7 @@ from skann.training._program import compiling_pays, prepare
 from skann.training._rates import losses_by_rate
 from skann.training._small import SmallNetwork
 from skann.training._structure import as_declared, single
-from skann.training._unit import Unit, add_unit
+from skann.training._unit import Unit, add_unit, unit_of
 from skann.training._variables import input_dtype, rows_dtype, values_of
 
 __all__ = [
@@ -36,5 +36,6 @@ __all__ = [
     "single",
     "train",
     "train_small",
+    "unit_of",
     "values_of",
 ]

@@ -164,6 +164,8 @@ class DenseTrainer:
 
     def weights(self):
         """Return the values of the model's weights, as they are now."""
+        if self._watched:  # A callback may have changed them.
+            self._pull()
         return self._stack.weights()
 
     def optimizer_state(self):

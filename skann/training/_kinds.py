@@ -41,6 +41,8 @@ ATOMS = frozenset({bool, bytes, complex, float, int, str, type(None), type(...)}
 _OF_EVERY_CLASS = {
     *("__dict__", "__doc__", "__firstlineno__", "__module__", "__qualname__"),
     *("__static_attributes__", "__weakref__", "_abc_impl"),
+    # Looking for them makes them.
+    *("__annotations__", "__annotations_cache__"),
 }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from skann.training._layers import is_keras_activation, is_plain_dense
+from skann.training._layers import is_keras_activation, is_plain_dense, passes_on
 from skann.training._libraries import is_as_made
 from skann.training._unit import Unit, unit_layer, unit_of
 
@@ -131,22 +131,28 @@ def is_known(model, row_shape, dropout=False):
         return False
     unit = unit_layer(model)
     layers = list(model.layers)[: None if unit is None else -1]
+    passing = []
     if layers and type(layers[0]) is keras.layers.Flatten:
-        layers = layers[1:]
+        passing.append(layers.pop(0))
     elif len(row_shape) != 1:
         return False
     if dropout:
+        passing += [x for x in layers if type(x) is keras.layers.Dropout]
         layers = [x for x in layers if type(x) is not keras.layers.Dropout]
+    if not all(map(passes_on, passing)):
+        return False
     if not layers or not all(map(_is_known_layer, layers)):
         return False
     if any(layer.activation.__name__ == "softmax" for layer in layers[:-1]):
         return False
     given = model._compile_config.config if model._compile_config else {}
-    if any(given.get(k) for k in ("metrics", "weighted_metrics", "loss_weights")):
+    parts = [given.get(k) for k in ("metrics", "weighted_metrics", "loss_weights")]
+    if any(part is not None and part != [] for part in parts):
         return False
-    dtype = layers[0].compute_dtype
+    dtype, last = layers[0].compute_dtype, layers[-1].activation.__name__
+    layers += passing
     return all(_dtypes(layer) == {dtype} for layer in layers) and _is_known_loss(
-        model, layers[-1].activation.__name__, dtype if unit is None else "float64"
+        model, last, dtype if unit is None else "float64"
     )
 
 

@@ -42,6 +42,13 @@ def _has_plain_variables(layer):
     )
 
 
+def passes_on(layer):
+    """Whether a Flatten or a Dropout is one with nothing out of the ordinary."""
+    # Of channels that come first it makes other columns than NumPy's reshape.
+    ordered = getattr(layer, "data_format", "channels_last") == "channels_last"
+    return ordered and is_as_made(layer) and layer.activity_regularizer is None
+
+
 def is_plain_stack(model):
     """Whether a model is a stack of Keras' common layers, with its own activations."""
     if type(model) is not keras.Sequential or not is_as_made(model):

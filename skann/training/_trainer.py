@@ -103,7 +103,8 @@ class Trainer:
 
     def weights(self):
         """Return the values of the model's weights, as they are now."""
-        if self._watched:
+        if self._watched:  # A callback may have changed them.
+            self._variables.pull()
             return self._variables.weights()
         # Two callbacks and the validation ask for them in each epoch.
         if self._weights is None:

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from skann.exceptions import ModelError
+from skann.training._libraries import is_as_made
 
 # By this name the layer is known, also in a model that comes from a file.
 NAME = "unit_of_y"
@@ -62,7 +63,9 @@ def add_unit(model, unit):
         For a model of another class: its steps may be of its own.
     """
     kind = type(model)
-    if not kind.__module__.startswith("keras.") or len(model.outputs) != 1:
+    is_known = is_as_made(model) or isinstance(model, keras.Sequential)
+    known = kind.__module__.startswith("keras.") and is_known
+    if not known or len(model.outputs) != 1:
         raise ModelError(
             f"normalize_y=True cannot put a layer behind a network of class "
             f"{kind.__name__}, whose steps are its own. Scale y by scikit-learn's "

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from skann._serialisation import deserialise, serialise
-from skann.training._layers import is_keras_activation, is_plain_dense
+from skann.training._layers import is_keras_activation, is_plain_dense, passes_on
 from skann.training._libraries import is_as_made
 from skann.training._unit import unit_layer
 
@@ -58,6 +58,8 @@ def shared_units(model, n_steps):
         return None
     if type(model.optimizer) not in _OPTIMIZERS or not is_as_made(model.optimizer):
         return None
+    if getattr(model.optimizer, "epsilon", None) == 0:
+        return None  # It would divide what is nothing by nothing.
     if not all(layer.trainable for layer in model.layers):
         return None  # Frozen after it was built, an optimizer has variables for it.
     positions = [i for i, x in enumerate(model.layers) if type(x) is keras.layers.Dense]
@@ -66,6 +68,8 @@ def shared_units(model, n_steps):
         return None
     first, last = positions[0], positions[-1]
     if any(type(x) is not keras.layers.Flatten for x in model.layers[:first]):
+        return None
+    if not all(map(passes_on, model.layers[:first])):
         return None
     if len(model.layers[first].input.shape) != 2:
         return None
@@ -84,7 +88,8 @@ def _width(units):
 
 def _keeps_zero(layer):
     """Whether a hidden layer keeps units of nothing but zeros as they are."""
-    if not is_as_made(layer):
+    # A penalty on outputs may be a mean, in which zeros do count.
+    if not is_as_made(layer) or layer.activity_regularizer is not None:
         return False
     if type(layer) is keras.layers.Dropout:
         return layer.noise_shape is None
