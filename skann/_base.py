@@ -249,7 +249,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
             data.validation = self._check_own_validation(*own)
             return data
         names = [self.monitor] if run.stops_early else []
-        names += [self.monitor] if self.checkpoint_path is not None else []
+        names += [self.monitor] if self._compares_checkpoints() else []
         names += _monitor.monitors(run.callbacks)
         needed = any(name.startswith("val_") for name in names)
         if self.validation_fraction is None or not (needed or plan.is_asked_for):

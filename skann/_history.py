@@ -39,7 +39,7 @@ def divergence_text(epoch, was_finite, learning_rate, has_unit):
         Number of the epoch, from 0.
     was_finite : bool
         Whether an epoch before it ended well.
-    learning_rate : float or keras LearningRateSchedule
+    learning_rate : float
     has_unit : bool
         Whether the target may be normalised.
     """
@@ -50,7 +50,8 @@ def divergence_text(epoch, was_finite, learning_rate, has_unit):
     )
     return (
         "The training loss or a weight became infinite or NaN in epoch "
-        f"{epoch + 1}. {outcome} Try a smaller learning_rate (it is {learning_rate}), "
+        f"{epoch + 1}. {outcome} Try a smaller learning_rate "
+        f"(it is {learning_rate:.6g}), "
         "optimizer_kwargs={'clipnorm': 1.0}, X on one scale (StandardScaler)"
         + (", or normalize_y='auto'." if has_unit else ".")
     )

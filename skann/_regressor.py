@@ -169,8 +169,8 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
     n_iter_ : int
         Number of epochs run.
     best_epoch_ : int
-        Position in the lists of ``history_`` of the epoch with the best `monitor`
-        (the best loss, where that is not reported).
+        Position in the lists of ``history_`` of the epoch that early stopping restored,
+        or else with the best `monitor` (the best loss, where that is not reported).
     loss_curve_ : list of float
         Training loss of each epoch.
     learning_rate_ : float

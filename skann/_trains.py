@@ -60,7 +60,7 @@ class TrainsNetwork:
         self.engine_ = trained.engine
         if run.own_copies:
             self.callbacks_ = run.own_copies
-        self._record(trained.history, goes_on, run.direction)
+        self._record(trained, goes_on, run.direction)
         self._report_divergence(trained)
 
     def _train_late(self, network, feed, validation, run):
@@ -83,8 +83,8 @@ class TrainsNetwork:
             self.learning_rate_ = model.optimizer.learning_rate = test.suggestion
             if run.verbose:
                 print(f"skann: learning rate {test.suggestion:.3g}, by a range test.")
-        writes = not partial and self.checkpoint_path is not None
-        watched = [self.monitor] if run.stops_early or writes else []
+        compares = not partial and self._compares_checkpoints()
+        watched = [self.monitor] if run.stops_early or compares else []
         names = watched + _monitor.monitors(run.callbacks)
         reported = _monitor.reported_by(model)
         unknown = _monitor.check_monitors(
@@ -202,18 +202,24 @@ class TrainsNetwork:
             callbacks.append(callback)
         return callbacks
 
+    def _compares_checkpoints(self):
+        """Whether an epoch is written only if it is better than those before."""
+        return self.checkpoint_path is not None and self.checkpoint_save_best_only
+
     def _own_checkpoint_path(self):
         path = checkpoint_path_of(self.checkpoint_path)
         if not getattr(self, "_is_clone", False):
             return path
         return run_directory(path.parent, "checkpoint_path") / path.name
 
-    def _record(self, history, goes_on, direction):
+    def _record(self, trained, goes_on, direction):
         before = self.history_ if goes_on else {"loss": []}
-        self.history_ = joined(before, history)
+        self.history_ = joined(before, trained.history)
         self.loss_curve_ = self.history_["loss"]
         self.n_iter_ = len(self.loss_curve_)
-        if self.monitor in self.history_ and direction is not None:
+        if trained.restored is not None:
+            self.best_epoch_ = len(before["loss"]) + trained.restored
+        elif self.monitor in self.history_ and direction is not None:
             self.best_epoch_ = best_epoch(self.history_[self.monitor], direction)
         else:
             self.best_epoch_ = best_epoch(self.loss_curve_, "min")
@@ -221,15 +227,21 @@ class TrainsNetwork:
     def _report_divergence(self, trained):
         if trained.diverged_epoch is None:
             return
-        rate = getattr(self, "learning_rate_", self.learning_rate)
-        rate = BUILT_IN["learning_rate"] if rate is None else rate
         has_unit = hasattr(self, "normalize_y")
         text = divergence_text(
-            trained.diverged_epoch, trained.is_finite, rate, has_unit
+            trained.diverged_epoch, trained.is_finite, self._rate(), has_unit
         )
         if not trained.is_finite:
             raise DivergenceError(text)
         warnings.warn(text, DivergenceWarning, stacklevel=4)
+
+    def _rate(self):
+        """Return the learning rate that was trained with last."""
+        if isinstance(self._network, LateNetwork):  # Whose optimizer has no model.
+            rate = self.learning_rate
+            return BUILT_IN["learning_rate"] if rate is None else rate
+        # A build function, an optimizer or a callback may have set another.
+        return float(self._network.model.optimizer.learning_rate)
 
 
 # Parameters that may make of a network what cannot be computed.

@@ -273,3 +273,15 @@ def test_what_is_no_path_here(parameter, path, tmp_path, monkeypatch):
         model.fit(X, Y)
     assert not hasattr(model, "history_")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fraction", [None, "auto"])
+def test_what_writes_every_epoch_watches_nothing(fraction, tmp_path):
+    model = regressor(
+        checkpoint_path=tmp_path / "last.keras",
+        checkpoint_save_best_only=False,
+        monitor="val_loss",
+        validation_fraction=fraction,
+    ).fit(X, Y)
+    assert list(model.history_) == ["loss"]  # No row is held out.
+    assert os.path.exists(tmp_path / "last.keras")

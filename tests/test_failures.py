@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -504,3 +505,38 @@ def test_threads_give_what_a_fit_alone_gives():
         together = threads.map(lambda model: model.fit(X, Y).predict(X), models)
         for a, b in zip(alone, together, strict=True):
             assert_array_equal(a, b)
+
+
+def build_too_fast(meta):
+    model = keras.Sequential([keras.Input(meta["X_shape_"][1:]), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(50.0), "mse")
+    return model
+
+
+SCHEDULE = keras.optimizers.schedules.PiecewiseConstantDecay([10**6], [1e30, 1.0])
+
+
+def divergence_of(model):
+    """Return what is told of a fit that diverges, at once or later."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            model.fit(X, Y)
+        except DivergenceError as error:
+            return str(error)
+    return next(str(w.message) for w in caught if w.category is DivergenceWarning)
+
+
+@pytest.mark.parametrize(
+    ("params", "rate"),
+    [
+        ({"learning_rate": 1e30}, "1e+30"),
+        ({"optimizer": keras.optimizers.SGD(1e30)}, "1e+30"),
+        ({"optimizer": keras.optimizers.SGD(SCHEDULE)}, "1e+30"),
+        ({"optimizer": "sgd", "optimizer_kwargs": {"learning_rate": 1e30}}, "1e+30"),
+        ({"model": build_too_fast, "epochs": 200}, "50"),
+    ],
+)
+def test_divergence_names_the_rate_of_the_optimizer(params, rate):
+    model = MLPKerasRegressor(**params, random_state=0)
+    assert f"(it is {rate})" in divergence_of(model)

@@ -82,6 +82,21 @@ class Restore(ReadsWeights):
             keeper.restore()
 
 
+def restored_epoch(callbacks):
+    """Return the number of the epoch whose weights early stopping put back, or None.
+
+    Several do so one after the other, the engine's own before those of Keras.
+    """
+    keepers = [c for c in callbacks if isinstance(c, keras.callbacks.EarlyStopping)]
+    keepers.sort(key=lambda keeper: not isinstance(keeper, EarlyStopping))
+    epochs = [
+        keeper.best_epoch
+        for keeper in keepers
+        if keeper.restore_best_weights and keeper.best_weights is not None
+    ]
+    return epochs[-1] if epochs else None
+
+
 class KeepFinite(ReadsWeights):
     """Stop a fit whose loss is no longer finite, and keep the last finite weights.
 
@@ -97,6 +112,8 @@ class KeepFinite(ReadsWeights):
 
     Attributes
     ----------
+    first_epoch : int or None
+        Number of the epoch that came first; a restart begins with a later one.
     diverged_epoch : int or None
         Number of the epoch, from 0, whose loss was NaN or infinite.
     weights : list of ndarray or None
@@ -107,6 +124,7 @@ class KeepFinite(ReadsWeights):
         super().__init__()
         self._judges_loss = unit is None or not unit.is_extreme
         self._logs = []
+        self.first_epoch = None
         self.diverged_epoch = None
         self.weights = None
         self._optimizer = None
@@ -126,6 +144,8 @@ class KeepFinite(ReadsWeights):
 
     def on_epoch_end(self, epoch, logs=None):
         """Stop at a loss or weights that are not finite; else keep the weights."""
+        if self.first_epoch is None:
+            self.first_epoch = epoch
         self._logs.append(dict(logs or {}))
         weights = self.current_weights()
         loss = (logs or {}).get("loss", 0.0) if self._judges_loss else 0.0

@@ -6,7 +6,13 @@ from skann.exceptions import EngineError
 from skann.training._dense import DenseTrainer, KerasState, is_plain
 from skann.training._epochs import Epochs, UnderWay
 from skann.training._fallback import train_by_keras
-from skann.training._guard import EarlyStopping, KeepFinite, ReadsWeights, Restore
+from skann.training._guard import (
+    EarlyStopping,
+    KeepFinite,
+    ReadsWeights,
+    Restore,
+    restored_epoch,
+)
 from skann.training._program import NotCompilable, check_compilable, compiling_pays
 from skann.training._threads import one_blas_thread
 from skann.training._trainer import Trainer
@@ -25,12 +31,15 @@ class Trained:
     is_finite : bool
         Whether the model has finite weights; it has not where the first epoch
         diverged.
+    restored : int or None
+        Position in ``history`` of the epoch whose weights early stopping put back.
     """
 
     history: dict
     engine: str
     diverged_epoch: int | None
     is_finite: bool
+    restored: int | None
 
 
 def train(
@@ -84,11 +93,11 @@ def train(
     # A fit before may have left the epoch at which it was to begin.
     model._initial_epoch = None
     watched = not all(isinstance(c, ReadsWeights) for c in callbacks)
-    callbacks = _in_order(callbacks, guard)
+    given, callbacks = callbacks, _in_order(callbacks, guard)
 
     def by_keras(callbacks, initial_epoch):
         train_by_keras(model, *rows, callbacks, initial_epoch, epochs, verbose, unit)
-        return _trained("keras", guard)
+        return _trained("keras", guard, given)
 
     if engine == "keras":
         return by_keras(callbacks, initial_epoch)
@@ -120,7 +129,7 @@ def train(
     except NotCompilable as reason:
         _tell(reason, engine, verbose)
         return by_keras(callbacks, initial_epoch)
-    return _trained("compiled", guard)
+    return _trained("compiled", guard, given)
 
 
 def _in_order(callbacks, guard):
@@ -164,16 +173,19 @@ def train_small(network, feed, validation, *, callbacks, batch_size, row_order, 
     guard = KeepFinite(network.description.unit)
     rows = (feed, validation, batch_size, row_order)
     trainer = DenseTrainer(network, network, *rows, watched=False)
-    callbacks = _in_order(callbacks, guard)
+    in_order = _in_order(callbacks, guard)
     with one_blas_thread():
         steps = trainer.steps
-        Epochs(network, None, feed, callbacks, steps, epochs, trainer=trainer).run(0)
-    return _trained("compiled", guard)
+        Epochs(network, None, feed, in_order, steps, epochs, trainer=trainer).run(0)
+    return _trained("compiled", guard, callbacks)
 
 
-def _trained(engine, guard):
+def _trained(engine, guard, callbacks):
     is_finite = guard.diverged_epoch is None or guard.weights is not None
-    return Trained(guard.history, engine, guard.diverged_epoch, is_finite)
+    restored = restored_epoch(callbacks)
+    if restored is not None:
+        restored -= guard.first_epoch
+    return Trained(guard.history, engine, guard.diverged_epoch, is_finite, restored)
 
 
 def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched, unit):
