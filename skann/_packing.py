@@ -12,7 +12,14 @@ import functools
 import keras
 
 from skann import _tensorflow
-from skann._serialisation import custom_objects_in, freeze, held_by, thaw
+from skann._serialisation import (
+    custom_objects_in,
+    freeze,
+    held_by,
+    is_lambda,
+    thaw,
+    tolerant_of_lambdas,
+)
 
 
 def packed(thing, memo=None):
@@ -104,7 +111,21 @@ def _as_it_is(thing):
 
 def _by_config(thing):
     custom_objects = custom_objects_in([thing, *held_by(thing)])
-    return from_config, (type(thing), _plain(thing.get_config()), custom_objects)
+    with tolerant_of_lambdas(vars(thing).values()):
+        config = _plain(thing.get_config())
+    for name, value in vars(thing).items():
+        argument = name.removeprefix("_")
+        if is_lambda(value) and argument in config:
+            # Keras has its code here, without the names that this uses.
+            name = f"<lambda> {argument}"
+            config[argument], custom_objects[name] = _function(name), value
+    return from_config, (type(thing), config, custom_objects)
+
+
+def _function(name):
+    """Return what Keras writes for a function of the user's own."""
+    kind = {"class_name": "function", "registered_name": "function"}
+    return {**kind, "module": "builtins", "config": name}
 
 
 def _plain(value):

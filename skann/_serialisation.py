@@ -28,7 +28,7 @@ def is_serialisable(model):
     a lambda Keras keeps the code without the names it uses.
     """
     keras_own = type(model).__module__.startswith("keras.")
-    return keras_own and not any(map(_is_lambda, _things_in(model)))
+    return keras_own and not any(map(is_lambda, _things_in(model)))
 
 
 def serialise(model):
@@ -74,7 +74,7 @@ def tolerant_of_lambdas(things):
     It warns that a file with code in it cannot be trusted, and this is none. It quotes
     the source, and would fail for a lambda without one, which came in a pickle.
     """
-    if not any(map(_is_lambda, things)):
+    if not any(map(is_lambda, things)):
         yield
         return
     with _LAMBDAS, warnings.catch_warnings():
@@ -88,7 +88,8 @@ def tolerant_of_lambdas(things):
             serialization_lib.inspect = own
 
 
-def _is_lambda(thing):
+def is_lambda(thing):
+    """Whether a thing is a function without a name."""
     return getattr(thing, "__name__", None) == "<lambda>"
 
 

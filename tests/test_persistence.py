@@ -262,3 +262,32 @@ def test_a_pickle_is_small_and_holds_no_live_callback(story):
     pipeline.fit(told.X, told.y)
     n_numbers = pipeline[-1].model_.count_params() * 3  # Adam keeps two for each.
     assert len(pickle.dumps(pipeline)) < 8 * n_numbers + 30_000
+
+
+TWICE = 2.0
+# They use names that are no part of their code.
+PARAMS_WITH_LAMBDAS = {
+    "metric": lambda: {
+        "metrics": [
+            keras.metrics.MeanMetricWrapper(
+                lambda y, p: keras.ops.abs(y - p) * TWICE, name="wrong"
+            )
+        ]
+    },
+    "rate": lambda: {"optimizer": keras.optimizers.SGD(lambda: 1e-4 * TWICE)},
+}
+
+
+@pytest.mark.filterwarnings("error:The object being serialized")
+@pytest.mark.parametrize("engine", ["auto", "keras"])
+@pytest.mark.parametrize("kind", PARAMS_WITH_LAMBDAS)
+def test_lambdas_in_objects_of_keras(kind, engine):
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    model = regressor(**SMALL, **PARAMS_WITH_LAMBDAS[kind](), engine=engine).fit(
+        X, X[:, 0]
+    )
+    assert clone(model).fit(X, X[:, 0]).history_ == model.history_
+    for again in (copy.deepcopy(model), cloudpickle.loads(cloudpickle.dumps(model))):
+        assert_equal(again.predict(X), model.predict(X))
+        again.partial_fit(X, X[:, 0])
+        assert again.n_iter_ == model.n_iter_ + 1
