@@ -50,13 +50,14 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         the built-in network.
     hidden_layer_sizes : array-like of int, default=None
         Units of each hidden layer. When given, `n_hidden` and `n_neurons` are not
-        used.
+        used. None is `n_hidden` layers of `n_neurons`.
     activation : str, callable or list of these, default=None
         Keras activation of the hidden layers, or one for each of them. None is the
         build function's own default; "relu" for the built-in network.
     output_activation : str or callable, default=None
         Keras activation of the outputs. None takes softmax,
-        or sigmoid for two classes and for multilabel targets.
+        or sigmoid for two classes and for multilabel targets, for the built-in network;
+        None is a build function's own default.
     kernel_initializer : str or keras.initializers.Initializer, default=None
         Initial weights. "auto" takes He's for relu and its relatives, LeCun's for
         selu and Glorot's otherwise. None is the build function's own default; "auto"
@@ -68,8 +69,8 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         Normalisation between each hidden layer and its activation. None is the build
         function's own default, which the built-in network takes as none.
     l1, l2 : float, default=None
-        Penalties on the weights of all layers. None is the build function's own
-        default; 0 for the built-in network.
+        Penalties on the kernels (not biases) of all dense layers. None is the build
+        function's own default; 0 for the built-in network.
     dtype : str, default=None
         Keras dtype policy: "float32", "float64", "mixed_bfloat16", ... "auto" takes
         "float64" for fits of fewer than 250 steps, where it costs nothing, and
@@ -79,18 +80,21 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         Further arguments of the build function; ``model__name`` in ``set_params`` and
         in search grids.
     loss : str, callable or keras.losses.Loss, default=None
-        Keras loss, by name, class, object or function. None takes the cross-entropy
-        that fits the target.
+        Keras loss, by name, class, object or function. None is that of a
+        build function which compiles its network; otherwise the cross-entropy that
+        fits the target.
     loss_kwargs : dict, default=None
         Arguments of a loss given by name or class, such as ``{"delta": 0.5}``;
         ``loss__name`` in ``set_params`` and in search grids.
     metrics : list of str, callable or keras.metrics.Metric, default=None
         What each epoch reports besides the loss. None is what a build function that
-        compiles its network chose.
+        compiles its network chose; none for the built-in network.
     class_weight : dict or "balanced", default=None
         Weights of the classes in training, by their labels, multiplied with
         `sample_weight`. "balanced" weighs classes inversely to their frequency.
-        Labels that a dict leaves out weigh 1. Validation sets are not weighted.
+        Labels that a dict leaves out weigh 1. Validation sets are not weighted. The
+        labels of a one-hot y are its column numbers; a multilabel y takes no weights.
+        None weighs all alike.
     optimizer : str, class or keras.optimizers.Optimizer, default=None
         Keras optimizer. Of an object each fit takes a copy. None is that of a build
         function which compiles its network; "adam" otherwise.
@@ -101,7 +105,8 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         the build function's own default; 0.003 where skann makes the optimizer.
     optimizer_kwargs : dict, default=None
         Further arguments of such an optimizer, such as ``{"clipnorm": 1.0}``;
-        ``optimizer__name`` in ``set_params`` and in search grids.
+        ``optimizer__name`` in ``set_params`` and in search grids. A learning rate in
+        it takes the place of `learning_rate`, which must be None or the same.
     compile_kwargs : dict, default=None
         Further arguments of Keras' ``compile``, such as
         ``{"weighted_metrics": ["mae"]}`` or ``{"run_eagerly": True}``;
@@ -117,7 +122,8 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         validation set is given to ``fit`` and something needs one: early stopping, a
         checkpoint or a Keras callback that monitors a ``val_`` name, or `validation`.
         A number is held out also where nothing needs it, for ``val_loss``. None holds
-        out none.
+        out none. It must be "auto" beside a splitter in `validation`, and is unused
+        where ``fit`` is given a validation set.
     validation : {"auto", "random", "last"} or splitter, default="auto"
         Which rows are held out. "random" draws them by `random_state`, stratified by
         class as far as the classes have rows, and whole groups where ``fit`` is given
@@ -145,11 +151,12 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         File for the best model so far, written at epoch ends; its ending chooses the
         format: ``.keras``, ``.h5`` or ``.weights.h5``. Clones of the estimator, as a
         search makes them, write to a new directory beside it: see
-        ``checkpoint_path_``.
+        ``checkpoint_path_``. None writes none.
     checkpoint_save_best_only : bool, default=True
         Whether only an epoch better than all before is written.
     tensorboard_dir : str or path-like, default=None
-        Root directory of TensorBoard logs; each fit makes a run of its own in it.
+        Root directory of TensorBoard logs; each fit makes a run of its own in it. None
+        writes none.
     callbacks : list of keras.callbacks.Callback, default=None
         Further Keras callbacks. Each fit runs on copies of them.
     engine : {"auto", "compiled", "keras"}, default="auto"
