@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import PredefinedSplit, train_test_split
+from sklearn.model_selection import PredefinedSplit, check_cv, train_test_split
+
+from skann._text import one_line
 
 # Share of the rows held out where something needs a validation set.
 _FRACTION = 0.1
@@ -226,10 +228,10 @@ def _by_splitter(splitter, data, labels, groups, seed):
     any is as good.
     """
     n_rows = len(data.rows)
-    name = f"validation={splitter!r}"
+    name = f"validation={one_line(repr(splitter))}"
+    if isinstance(splitter, _OF_FIXED_ROWS):
+        return _fixed_parts(splitter, data, name)
     every = n_rows == data.X.shape[0]
-    if isinstance(splitter, PredefinedSplit) and not every:
-        splitter = PredefinedSplit(np.asarray(splitter.test_fold)[data.rows])
     splitter = copy.deepcopy(splitter)
     if getattr(splitter, "random_state", 0) is None:
         # Left alone, it would draw from NumPy's global generator.
@@ -244,6 +246,32 @@ def _by_splitter(splitter, data, labels, groups, seed):
         raise ValueError(f"{name} gives no split.")
     train, validation = (np.unique(part) for part in last[0])
     _check_parts(train, validation, n_rows, name)
+    return train, validation
+
+
+# Those that name rows of all of X, whatever they weigh.
+_OF_FIXED_ROWS = (PredefinedSplit, type(check_cv([])))
+
+
+def _fixed_parts(splitter, data, name):
+    n_rows = data.X.shape[0]
+    if isinstance(splitter, PredefinedSplit) and len(splitter.test_fold) < n_rows:
+        raise ValueError(
+            f"{name} has {len(splitter.test_fold)} rows, and X has {n_rows}: give a "
+            "fold for each, of -1 for those that are trained on."
+        )
+    last = deque(splitter.split(np.zeros(n_rows)), maxlen=1)
+    if not last:
+        raise ValueError(f"{name} gives no split.")
+    try:
+        train, validation = (np.unique(part) for part in last[0])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} cannot split these rows: {error}") from error
+    _check_parts(train, validation, n_rows, name)
+    train, validation = (
+        np.flatnonzero(np.isin(data.rows, part)) for part in (train, validation)
+    )
+    _check_parts(train, validation, len(data.rows), name)
     return train, validation
 
 

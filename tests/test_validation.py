@@ -22,6 +22,7 @@ from sklearn.model_selection import (
     StratifiedGroupKFold,
     StratifiedKFold,
     TimeSeriesSplit,
+    check_cv,
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -393,6 +394,25 @@ def test_splitters_are_given_the_labels_of_columns(splitter):
     assert_array_equal(columns[1], plain[1])
 
 
+FOLDS = np.r_[[-1] * 45, [0] * 5, [-1] * 10]
+FIXED = {
+    "predefined": PredefinedSplit(FOLDS),
+    "list": check_cv([(np.flatnonzero(FOLDS < 0), np.flatnonzero(FOLDS == 0))]),
+}
+
+
+@pytest.mark.parametrize("splitter", FIXED.values(), ids=FIXED.keys())
+def test_fixed_rows_are_rows_of_all_of_X(splitter):
+    weight = np.r_[np.zeros(10), np.ones(36), [0.0], np.ones(13)]
+    for given in (None, weight):
+        train, held_out = parts_of(regressor(validation=splitter), sample_weight=given)
+        used = np.arange(60) if given is None else np.flatnonzero(given)
+        assert_array_equal(held_out, used[FOLDS[used] == 0])
+        assert_array_equal(train, used[FOLDS[used] < 0])
+    with pytest.raises(ValueError, match="no row to validate on"):
+        regressor(validation=splitter).fit(X, Y, (FOLDS < 0).astype(float))
+
+
 class Overlapping:
     def get_n_splits(self, X=None, y=None, groups=None):
         return 1
@@ -427,6 +447,9 @@ class Never(Overlapping):
         (GroupKFold(3), "cannot split these rows"),
         (StratifiedKFold(3), "cannot split these rows"),
         (PredefinedSplit(np.arange(100) // 50), "rows that are not among the 60"),
+        (PredefinedSplit(np.arange(50) // 40 - 1), "has 50 rows, and X has 60"),
+        (check_cv([]), "gives no split"),
+        (check_cv([(np.arange(5), np.arange(55, 61))]), "not among the 60"),
     ],
 )
 def test_bad_splitters(splitter, match):
