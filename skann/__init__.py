@@ -1,15 +1,15 @@
 """Keras networks as scikit-learn estimators, at compiled speed."""
 
-from skann import _tensorflow
+from skann._runtime import start
 
-_tensorflow.check_backend()
-with _tensorflow.one_collection():
-    with _tensorflow.quiet_import():
+start.check_backend()
+with start.one_collection():
+    with start.quiet_import():
         import tensorflow  # noqa: F401
-    _tensorflow.set_up_xla()
+    start.set_up_xla()
 
-    from skann._classifier import MLPKerasClassifier
-    from skann._regressor import MLPKerasRegressor
+    from skann._estimators.classifier import MLPKerasClassifier
+    from skann._estimators.regressor import MLPKerasRegressor
 
 __all__ = ["MLPKerasClassifier", "MLPKerasRegressor", "__version__"]
 __version__ = "0.1.0"

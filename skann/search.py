@@ -8,11 +8,11 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from skann._arguments import signature_parameters
-from skann._base import BaseMLPKeras
-from skann._classifier import MLPKerasClassifier
-from skann._learning_rate import MAX_RATE, MIN_RATE, LearningRateTest
-from skann._regressor import MLPKerasRegressor
+from skann._estimators.base import BaseMLPKeras
+from skann._estimators.classifier import MLPKerasClassifier
+from skann._estimators.regressor import MLPKerasRegressor
+from skann._network.arguments import signature_parameters
+from skann._training.range_test import MAX_RATE, MIN_RATE, LearningRateTest
 
 __all__ = ["LearningRateTest", "find_learning_rate", "param_distributions"]
 

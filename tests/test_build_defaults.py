@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import scale
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
-from skann._arguments import COMPILE_PARAMETERS, NETWORK_PARAMETERS
+from skann._network.arguments import COMPILE_PARAMETERS, NETWORK_PARAMETERS
 from skann.models import build_mlp
 
 

@@ -51,7 +51,7 @@ def test_early_stopping_auto(data):
 
 
 def test_held_out_rows_are_stratified_shuffled_and_seeded():
-    from skann._validation import hold_out
+    from skann._data.validation import hold_out
 
     y = np.repeat([0, 1, 2], [10, 30, 60])
     train, held_out = hold_out(100, 0.2, y, seed=0)

@@ -12,10 +12,10 @@ import pytest
 from names import named
 from sklearn.base import clone
 
-import skann._claim
+import skann._training.claim
 from skann import MLPKerasRegressor
-from skann._checkpoint import Checkpoint, as_bytes
-from skann._claim import Claim, Taken
+from skann._training.checkpoint import Checkpoint, as_bytes
+from skann._training.claim import Claim, Taken
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 Y = X @ np.array([1.0, 2.0, 3.0])
@@ -54,7 +54,7 @@ print(times)
 
 def test_a_claim_has_one_holder_in_a_race_of_processes(tmp_path):
     path = tmp_path / "best.keras"
-    command = [sys.executable, "-c", RACER, skann._claim.__file__, str(path)]
+    command = [sys.executable, "-c", RACER, skann._training.claim.__file__, str(path)]
     racers = [
         subprocess.Popen(
             [*command, str(i)],
@@ -90,7 +90,7 @@ def test_a_file_system_without_locks(code, tmp_path, monkeypatch):
     def flock(file, how):
         raise OSError(getattr(errno, code), "no locks here")
 
-    monkeypatch.setattr(skann._claim.fcntl, "flock", flock)
+    monkeypatch.setattr(skann._training.claim.fcntl, "flock", flock)
     path = tmp_path / "best.keras"
     other = Claim(path)  # Nobody can know of it; files are whole all the same.
     other.take()
@@ -104,7 +104,7 @@ def test_a_lock_that_fails_otherwise_is_told(tmp_path, monkeypatch):
     def flock(file, how):
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(skann._claim.fcntl, "flock", flock)
+    monkeypatch.setattr(skann._training.claim.fcntl, "flock", flock)
     with pytest.raises(ValueError, match=r"checkpoint_path=.*broken"):
         regressor(checkpoint_path=tmp_path / "best.keras").fit(X, Y)
 

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from skann import MLPKerasRegressor, _disk_cache, _private_files
-from skann.training import _program
-from skann.training._cache import PROGRAMS
+from skann import MLPKerasRegressor
+from skann._runtime import disk_cache, private_files
+from skann._training.graph import program
+from skann._training.graph.cache import PROGRAMS
 
 FIT = """
 import hashlib, sys
 import numpy as np
-import skann.training._program as program
+import skann._training.graph.program as program
 program.STEPS_WORTH_COMPILING = 0
 from skann import MLPKerasRegressor
 X = np.random.default_rng(0).normal(size=(600, 5))
@@ -114,7 +115,7 @@ def test_damaged_entries_are_compiled_again(filled, damage):
 
 DAMAGE_WHILE_RUNNING = """
 import os, sys
-import skann._disk_cache as cache
+import skann._runtime.disk_cache as cache
 for path in cache._directory.glob("*.pb"):
     path.write_bytes(b"rubbish")
 """
@@ -166,21 +167,21 @@ def test_two_processes_at_a_time(tmp_path):
 
 def test_each_processor_version_and_setting_has_its_own(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/somewhere")
-    names = {_disk_cache._kind_of_machine()}
+    names = {disk_cache._kind_of_machine()}
     monkeypatch.delenv("XLA_FLAGS")
-    names.add(_disk_cache._kind_of_machine())
+    names.add(disk_cache._kind_of_machine())
     assert len(names) == 1
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
-    names.add(_disk_cache._kind_of_machine())
-    monkeypatch.setattr(_disk_cache, "_processor", lambda: "another")
-    names.add(_disk_cache._kind_of_machine())
+    names.add(disk_cache._kind_of_machine())
+    monkeypatch.setattr(disk_cache, "_processor", lambda: "another")
+    names.add(disk_cache._kind_of_machine())
     for package in ("tensorflow", "keras", "skann"):
         monkeypatch.setattr(
-            _disk_cache,
+            disk_cache,
             "version",
             lambda name, package=package: "9" if name == package else "1",
         )
-        names.add(_disk_cache._kind_of_machine())
+        names.add(disk_cache._kind_of_machine())
     assert len(names) == 6
 
 
@@ -202,7 +203,7 @@ def test_where_it_lies(monkeypatch, environment, root):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert _disk_cache._root() == (root and Path(root).absolute())
+    assert disk_cache._root() == (root and Path(root).absolute())
 
 
 def test_there_may_be_no_working_directory(monkeypatch):
@@ -211,31 +212,31 @@ def test_there_may_be_no_working_directory(monkeypatch):
 
     monkeypatch.setenv("SKANN_CACHE_DIR", ".")
     monkeypatch.setattr(os, "getcwd", fail)
-    assert _disk_cache._root() is None
+    assert disk_cache._root() is None
 
 
 def turned_on(monkeypatch, place):
     """Turn the cache on in this process, and return where it lies."""
     monkeypatch.setenv("SKANN_CACHE_DIR", str(place))
-    monkeypatch.setattr(_disk_cache, "_directory", None)
-    _disk_cache.turn_on()
-    return _disk_cache._directory
+    monkeypatch.setattr(disk_cache, "_directory", None)
+    disk_cache.turn_on()
+    return disk_cache._directory
 
 
 def test_nothing_is_cached_for_a_version_that_is_not_known(monkeypatch, tmp_path):
     def unknown(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(_disk_cache, "version", unknown)
+    monkeypatch.setattr(disk_cache, "version", unknown)
     assert turned_on(monkeypatch, tmp_path / "cache") is None
 
 
 @pytest.mark.parametrize(
     "flags",
     [
-        f"{_disk_cache._SETTING}/somewhere",
-        _disk_cache._SETTING,
-        f"--tf_xla_min_cluster_size=5 {_disk_cache._SETTING}",
+        f"{disk_cache._SETTING}/somewhere",
+        disk_cache._SETTING,
+        f"--tf_xla_min_cluster_size=5 {disk_cache._SETTING}",
         "/a/file/of/flags",
         " flags",
     ],
@@ -278,7 +279,7 @@ def compiled():
     function = tf.function(steps, jit_compile=True, autograph=False)
     function = function.get_concrete_function(tf.TensorSpec((3,)))
     name = function.name.decode()
-    with _disk_cache.compiling(name):
+    with disk_cache.compiling(name):
         assert function(tf.ones(3)).numpy().tolist() == [3, 3, 3]
     return name
 
@@ -292,19 +293,19 @@ def test_what_is_compiled_is_kept_and_read(cache):
     tag = (cache / "CACHEDIR.TAG").read_text()
     assert tag.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
     assert programs(cache) == {name, "CACHEDIR"}
-    assert len(_disk_cache._load(name)) == 1
-    assert not _disk_cache._load("another")
+    assert len(disk_cache._load(name)) == 1
+    assert not disk_cache._load("another")
     # What tensorflow has in memory is forgotten when others are compiled.
     compiled()
-    assert not _disk_cache._all_in_memory()
+    assert not disk_cache._all_in_memory()
 
 
 def test_only_the_entry_that_fails_is_dropped(cache):
     good, bad = compiled(), compiled()
-    assert not _disk_cache.drop(bad)  # tensorflow was not given it.
+    assert not disk_cache.drop(bad)  # tensorflow was not given it.
     assert programs(cache) == {good, bad, "CACHEDIR"}
-    with _disk_cache.compiling(bad):
-        assert _disk_cache.drop(bad)
+    with disk_cache.compiling(bad):
+        assert disk_cache.drop(bad)
     assert programs(cache) == {good, "CACHEDIR"}
 
 
@@ -324,7 +325,7 @@ def lacking(input_shape):
 
 def test_an_operation_that_xla_lacks_costs_no_entry(cache, monkeypatch):
     name = compiled()
-    monkeypatch.setattr(_program, "STEPS_WORTH_COMPILING", 0)
+    monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 0)
     X = np.random.default_rng(0).normal(size=(64, 2))
     model = MLPKerasRegressor(lacking, epochs=1).fit(X, X[:, 0])
     assert model.engine_ == "keras"
@@ -341,9 +342,9 @@ def test_files_of_others_stay(cache, monkeypatch):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x" * 1000)
         os.utime(path, (0, 0))
-    monkeypatch.setattr(_disk_cache, "MOST_BYTES", 0)
+    monkeypatch.setattr(disk_cache, "MOST_BYTES", 0)
     name = compiled()
-    _disk_cache.drop(name)
+    disk_cache.drop(name)
     assert not list(cache.glob("*XLA_CPU_JIT.pb"))  # Of its own, all went.
     left = sorted(str(p.relative_to(cache.parent)) for p in cache.parent.rglob("*.*"))
     assert left == sorted([*theirs, f"{cache.name}/CACHEDIR.TAG"])
@@ -354,7 +355,7 @@ def test_the_oldest_entries_go_first(cache, monkeypatch):
     for age, name in enumerate(names):
         (path,) = cache.glob(f"{name}.*")
         os.utime(path, (1000 - age, 1000 - age))
-    monkeypatch.setattr(_disk_cache, "MOST_BYTES", 3.5 * path.stat().st_size)
+    monkeypatch.setattr(disk_cache, "MOST_BYTES", 3.5 * path.stat().st_size)
     left = [*names[:2], compiled()]
     assert programs(cache) == {*left, "CACHEDIR"}
 
@@ -437,10 +438,10 @@ def test_what_others_can_change_is_not_used(cache, tmp_path, change):
     name = compiled()
     change(cache, tmp_path / "elsewhere")
     before = snapshot(tmp_path)
-    assert not _disk_cache._load(name)
+    assert not disk_cache._load(name)
     if change in DIRECTORIES:
         compiled()
-    _disk_cache.drop(name)
+    disk_cache.drop(name)
     assert snapshot(tmp_path) == before
 
 
@@ -448,13 +449,13 @@ def test_what_belongs_to_another_user_is_not_used(cache, monkeypatch, tmp_path):
     name, me = compiled(), os.geteuid()
     before = snapshot(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: me + 1)
-    assert not _disk_cache._load(name)
+    assert not disk_cache._load(name)
     compiled()
     assert snapshot(tmp_path) == before
 
 
 def test_what_is_put_in_its_place_while_it_is_read_is_not_seen(cache, monkeypatch):
-    name, read = compiled(), _private_files.read
+    name, read = compiled(), private_files.read
 
     def swapped(*arguments):
         if cache.exists():
@@ -462,9 +463,9 @@ def test_what_is_put_in_its_place_while_it_is_read_is_not_seen(cache, monkeypatc
             cache.with_name("another").mkdir()
         return read(*arguments)
 
-    monkeypatch.setattr(_private_files, "read", swapped)
-    assert len(_disk_cache._load(name)) == 1
-    assert not _disk_cache._load(name)
+    monkeypatch.setattr(private_files, "read", swapped)
+    assert len(disk_cache._load(name)) == 1
+    assert not disk_cache._load(name)
 
 
 def full(cache, monkeypatch):
@@ -482,7 +483,7 @@ def vanished(cache, monkeypatch):
 @pytest.mark.parametrize("trouble", [full, vanished])
 def test_programs_are_compiled_all_the_same(cache, monkeypatch, trouble):
     compiled()
-    monkeypatch.setattr(_program, "STEPS_WORTH_COMPILING", 0)
+    monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 0)
     X = np.random.default_rng(0).normal(size=(64, 2))
     how = {"epochs": 2, "dropout": 0.1, "random_state": 0}
     well = MLPKerasRegressor(**how).fit(X, X[:, 0])

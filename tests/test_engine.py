@@ -16,8 +16,8 @@ from sklearn.preprocessing import scale
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
+from skann._training.graph.cache import PROGRAMS, description_of
 from skann.exceptions import EngineError
-from skann.training._cache import PROGRAMS, description_of
 
 # Little work on a plain stack needs no program; a metric makes it no plain one.
 TRACED = {
@@ -38,7 +38,7 @@ def data():
 
 @pytest.fixture
 def xla(monkeypatch):
-    monkeypatch.setattr("skann.training._program.STEPS_WORTH_COMPILING", 0)
+    monkeypatch.setattr("skann._training.graph.program.STEPS_WORTH_COMPILING", 0)
 
 
 def programs_made_by(fit):
@@ -124,7 +124,7 @@ def test_added_units_change_nothing(data, xla, monkeypatch, network):
     more = {"dtype": "float64", "epochs": 4, "early_stopping": True}
     model = MLPKerasRegressor(**{**SMALL, **more, **network}, callbacks=[callback])
     wide = model.fit(X, y).predict(X), model.history_, state_of(model)
-    monkeypatch.setattr("skann.training._widths.WIDTHS", ())
+    monkeypatch.setattr("skann._training.graph.widths.WIDTHS", ())
     own = model.fit(X, y).predict(X), model.history_, state_of(model)
     np.testing.assert_allclose(wide[0], own[0], rtol=1e-9)
     for name, values in own[1].items():
@@ -222,7 +222,7 @@ import sys
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.preprocessing import scale
 from skann import MLPKerasClassifier, MLPKerasRegressor
-import skann.training._program as program
+import skann._training.graph.program as program
 program.STEPS_WORTH_COMPILING = int(sys.argv[1])
 X, y = load_diabetes(return_X_y=True)
 model = MLPKerasRegressor(n_neurons=12, dropout=0.2, epochs=3, random_state=0)
@@ -324,7 +324,7 @@ def test_chunks_change_nothing(data, xla, monkeypatch, n_steps_a_chunk):
     PROGRAMS.clear()
     whole = model.fit(X, y, X_val=X[:99], y_val=y[:99])
     expected = whole.predict(X), whole.history_
-    monkeypatch.setattr("skann.training._feed._MOST_STEPS", n_steps_a_chunk)
+    monkeypatch.setattr("skann._data.feed._MOST_STEPS", n_steps_a_chunk)
     PROGRAMS.clear()  # The programs made so far are for longer chunks.
     chunked = model.fit(X, y, X_val=X[:99], y_val=y[:99])
     np.testing.assert_allclose(chunked.predict(X), expected[0], rtol=1e-9)
@@ -346,7 +346,7 @@ def test_rows_in_any_order_of_memory_train_the_same(data, monkeypatch, order, sm
     X, y = data
     expected = MLPKerasRegressor(**SMALL).fit(X, y).predict(X)
     if not small:
-        monkeypatch.setattr("skann.training._feed._SMALL_BYTES", 0)
+        monkeypatch.setattr("skann._data.feed._SMALL_BYTES", 0)
     other = np.array(X, order=order)
     got = MLPKerasRegressor(**SMALL).fit(other, y).predict(X)
     np.testing.assert_array_equal(got, expected)

@@ -249,7 +249,7 @@ def test_path_that_cannot_be_written(parts, tmp_path):
 
 
 def test_without_tensorboard_no_directory_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr("skann._callbacks.find_spec", lambda name: None)
+    monkeypatch.setattr("skann._training.callbacks.find_spec", lambda name: None)
     model = regressor(tensorboard_dir=tmp_path / "logs")
     with pytest.raises(ImportError, match="pip install"):
         model.fit(X, Y)

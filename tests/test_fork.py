@@ -8,8 +8,7 @@ import threading
 
 import pytest
 
-from skann import _process
-from skann.training import _threads
+from skann._runtime import process, threads
 
 pytestmark = pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(),
@@ -117,7 +116,7 @@ def in_child(work):
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-@pytest.mark.parametrize("lock", [_process.LOCK, _threads._LOCK])
+@pytest.mark.parametrize("lock", [process.LOCK, threads._LOCK])
 def test_locks_are_free_in_a_child(lock):
     def hold():
         with lock:
@@ -126,11 +125,11 @@ def test_locks_are_free_in_a_child(lock):
 
     def use():
         assert lock.acquire(timeout=5)
-        assert _threads._n_holding == 0
+        assert threads._n_holding == 0
 
     held, done = threading.Event(), threading.Event()
     thread = threading.Thread(target=hold)
-    with _threads.one_blas_thread():
+    with threads.one_blas_thread():
         thread.start()
         held.wait()
         ended = in_child(use)

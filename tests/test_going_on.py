@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 from skann import MLPKerasRegressor
-from skann._same import same, snapshot
+from skann._estimators.same import same, snapshot
+from skann._training.numpy.trainer import DenseTrainer
 from skann.exceptions import DivergenceWarning
-from skann.training._dense import DenseTrainer
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 Y = 100.0 * X[:, 0] + 5.0

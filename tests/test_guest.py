@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skann import _chatter, _quiet, _tensorflow
+from skann._runtime import chatter, quiet, start
 
 TESTS = Path(__file__).parent
 
@@ -43,7 +43,7 @@ def test_only_the_start_up_lines_are_left_out(other, size):
     if other.endswith(b"\n"):
         text += CHATTER
     pieces = [text[i : i + size] for i in range(0, len(text), size)]
-    assert b"".join(_chatter.passed_on(pieces)) == other
+    assert b"".join(chatter.passed_on(pieces)) == other
 
 
 @pytest.mark.parametrize("other", OTHERS[:1] + OTHERS[2:6])
@@ -54,14 +54,14 @@ def test_what_others_write_is_passed_on_at_once(other):
         yield b"more"
 
     out, seen = [], []
-    for text in _chatter.passed_on(pieces()):
+    for text in chatter.passed_on(pieces()):
         out.append(text)
     assert seen == [other]
 
 
 def bare(code, **environment):
     """Run code in a new process that knows `_quiet`, without the rest of skann."""
-    begin = f"import sys; sys.path.insert(0, {str(Path(_quiet.__file__).parent)!r})\n"
+    begin = f"import sys; sys.path.insert(0, {str(Path(quiet.__file__).parent)!r})\n"
     return subprocess.run(
         [sys.executable, "-c", begin + code],
         env={**os.environ, **environment},
@@ -126,7 +126,7 @@ def test_a_configuration_of_keras_is_read_as_keras_does(text, tmp_path, monkeypa
     monkeypatch.delitem(sys.modules, "keras")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "keras.json").write_text(text)
-    _tensorflow.check_backend()
+    start.check_backend()
 
 
 # What skann stands on leaves marks of its own.

@@ -10,9 +10,9 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skann import MLPKerasRegressor
-from skann._inference import Network
-from skann._layer_functions import ACTIVATIONS, dense_stack
-from skann.training._threads import in_threads
+from skann._network.inference import Network
+from skann._network.layer_functions import ACTIVATIONS, dense_stack
+from skann._runtime.threads import in_threads
 
 LAYERS = keras.layers
 
@@ -120,8 +120,8 @@ def test_a_stack_takes_many_rows_in_chunks_and_threads(
     X = np.random.default_rng(0).normal(size=(1001, *model.input_shape[1:]))
     whole = Network(model).outputs(X)
     before = X.copy()
-    monkeypatch.setattr("skann._inference._STACK_BYTES", 6000)
-    monkeypatch.setattr("skann.training._threads._n_blas_threads", lambda: n_threads)
+    monkeypatch.setattr("skann._network.inference._STACK_BYTES", 6000)
+    monkeypatch.setattr("skann._runtime.threads._n_blas_threads", lambda: n_threads)
     network = Network(model)
     for rows in (X, mapped(X, tmp_path), X[:2], X[:150]):
         outputs = network.outputs(rows)
@@ -136,12 +136,12 @@ def test_other_networks_take_many_rows_in_chunks(monkeypatch):
     model = OTHERS["functional"]()
     X = np.random.default_rng(0).normal(size=(1000, 6))
     whole = Network(model).outputs(X)
-    monkeypatch.setattr("skann._inference._CHUNK_BYTES", 1000)
+    monkeypatch.setattr("skann._network.inference._CHUNK_BYTES", 1000)
     np.testing.assert_allclose(Network(model).outputs(X), whole, rtol=1e-5)
 
 
 def test_what_fails_in_a_thread_is_raised_and_blas_has_its_threads_back(monkeypatch):
-    monkeypatch.setattr("skann.training._threads._n_blas_threads", lambda: 2)
+    monkeypatch.setattr("skann._runtime.threads._n_blas_threads", lambda: 2)
     before = [library["num_threads"] for library in threadpool_info()]
 
     def fail(items):
@@ -272,12 +272,12 @@ def test_weights_that_change_meanwhile_are_not_kept(california, monkeypatch):
     stack = dense_stack
 
     def interrupted(*arguments):
-        monkeypatch.setattr("skann._inference.dense_stack", stack)
+        monkeypatch.setattr("skann._network.inference.dense_stack", stack)
         made = stack(*arguments)
         estimator.partial_fit(X, y)  # As another thread may do it.
         return made
 
-    monkeypatch.setattr("skann._inference.dense_stack", interrupted)
+    monkeypatch.setattr("skann._network.inference.dense_stack", interrupted)
     before = estimator.predict(X)
     expected = clone(estimator).fit(X, y).partial_fit(X, y).predict(X)
     assert np.abs(expected - before).max() > 1e-6
@@ -300,7 +300,7 @@ def test_nobodys_weights_are_not_read_again(california, monkeypatch):
     X, y = california
     estimator = MLPKerasRegressor(n_neurons=8, epochs=2, dropout=0.5, random_state=0)
     expected = estimator.fit(X, y).predict(X)
-    monkeypatch.setattr("skann._inference.values_of", None)
+    monkeypatch.setattr("skann._network.inference.values_of", None)
     np.testing.assert_array_equal(estimator.predict(X), expected)
     assert estimator.model_ is not None
     with pytest.raises(TypeError):

@@ -13,7 +13,12 @@ import keras
 import numpy as np
 import pytest
 
-from skann.training import Feed, _loop, _program, _trainer, in_order, prepare, train
+from skann._data.feed import Feed
+from skann._training import loop
+from skann._training.graph import program, trainer
+from skann._training.graph.program import prepare
+from skann._training.keras_fit import in_order
+from skann._training.loop import train
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 3)).astype("float32")
@@ -195,10 +200,10 @@ CALLBACKS = SAID | OF_KERAS
 def way(request, monkeypatch):
     """The way of training, of a network that would be trained in NumPy."""
     if request.param in ("graph", "compiled"):
-        monkeypatch.setattr(_loop, "is_plain", lambda *of: False)
-        monkeypatch.setattr(_trainer, "is_known", lambda *of, **how: False)
+        monkeypatch.setattr(loop, "is_plain", lambda *of: False)
+        monkeypatch.setattr(trainer, "is_known", lambda *of, **how: False)
     if request.param == "compiled":
-        monkeypatch.setattr(_program, "STEPS_WORTH_COMPILING", 0)
+        monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 0)
     return request.param
 
 

@@ -18,10 +18,10 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
-from skann._late import LateNetwork
+from skann._network.late import LateNetwork
+from skann._training.numpy.network import _initial
+from skann._training.numpy.trainer import DenseTrainer
 from skann.exceptions import DivergenceError
-from skann.training._dense import DenseTrainer
-from skann.training._small import _initial
 
 X, SPECIES = load_iris(return_X_y=True)
 X = (X - X.mean(axis=0)) / X.std(axis=0)

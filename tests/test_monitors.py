@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
-from skann._history import best_epoch
-from skann._monitor import direction_of
+from skann._training.history import best_epoch
+from skann._training.monitor import direction_of
+from skann._training.restoring import EarlyStopping
 from skann.exceptions import DivergenceError
 from skann.plotting import LossCurveDisplay
-from skann.training import EarlyStopping
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3))

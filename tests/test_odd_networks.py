@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 from skann import MLPKerasRegressor
-from skann.training import _program
+from skann._training.graph import program
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(71, 4))
@@ -70,7 +70,7 @@ def test_they_train_and_predict_as_by_keras(case, compiled, monkeypatch):
     build, params, rows = CASES[case]
     params = {**QUICK, **params, "l2": 0.01} if build is None else {**QUICK, **params}
     if compiled:
-        monkeypatch.setattr(_program, "STEPS_WORTH_COMPILING", 1)
+        monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 1)
     fit = {
         "X_val": rows[:30],
         "y_val": Y[:30],
@@ -99,7 +99,7 @@ def test_weights_that_a_callback_changed_are_the_ones_that_are_kept(
     compiled, monkeypatch
 ):
     if compiled:
-        monkeypatch.setattr(_program, "STEPS_WORTH_COMPILING", 1)
+        monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 1)
     params = {**QUICK, "epochs": 6, "patience": 3, "callbacks": [Shrinks()]}
     fit = {"X_val": X[:30], "y_val": Y[:30]}
     ours = MLPKerasRegressor(**params).fit(X, Y, **fit)

@@ -9,7 +9,7 @@ import pytest
 from names import named
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
-from skann._size import memory
+from skann._network.size import memory
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3))

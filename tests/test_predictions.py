@@ -14,7 +14,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
-from skann.training import Forward
+from skann._training.graph.forward import Forward
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3))
@@ -238,7 +238,7 @@ def in_a_thread(function):
 def test_a_prediction_during_which_training_begins(n_chunks, monkeypatch):
     model = MLPKerasRegressor(convolution, random_state=0, epochs=1).fit(X, TWO)
     before = model.predict(X)
-    monkeypatch.setattr("skann._inference._CHUNK_BYTES", 24 * 40 // n_chunks)
+    monkeypatch.setattr("skann._network.inference._CHUNK_BYTES", 24 * 40 // n_chunks)
     model.model_ = model.model_  # Of chunks of this size.
     forward, trained = Forward.__call__, []
 
@@ -280,7 +280,7 @@ def test_predictions_amid_training_are_those_from_before(
         seen.append(in_a_thread(lambda: model.predict(X)))
         own.append(model.predict(X))
 
-    monkeypatch.setattr("skann._base.BaseMLPKeras._record", end)
+    monkeypatch.setattr("skann._estimators.base.BaseMLPKeras._record", end)
     model.partial_fit(X, TWO)
     assert_array_equal(seen[0], before)
     after = model.predict(X)

@@ -14,7 +14,7 @@ import pytest
 from tensorflow.python.eager import context as tf_context
 from workers import TELLS_THREADS
 
-from skann import _disk_cache, _tensorflow
+from skann._runtime import disk_cache, start
 
 TESTS = Path(__file__).parent
 
@@ -136,10 +136,10 @@ def test_the_loop_of_a_small_network_is_one_function(searches):
 @pytest.mark.parametrize(
     ("before", "told"),
     [
-        (None, _tensorflow._SMALL_LOOPS),
-        ("--xla_dump_to=/d", f"--xla_dump_to=/d {_tensorflow._SMALL_LOOPS}"),
+        (None, start._SMALL_LOOPS),
+        ("--xla_dump_to=/d", f"--xla_dump_to=/d {start._SMALL_LOOPS}"),
         # The user's own.
-        (_tensorflow._EXTRA_OPTIONS + "a=1", _tensorflow._EXTRA_OPTIONS + "a=1"),
+        (start._EXTRA_OPTIONS + "a=1", start._EXTRA_OPTIONS + "a=1"),
         ("/file/of/flags", None),
     ],
 )
@@ -149,12 +149,12 @@ def test_flags_of_the_users_stay(before, told, monkeypatch):
     if before is not None:
         monkeypatch.setenv("XLA_FLAGS", before)
     monkeypatch.setattr(
-        _tensorflow,
+        start,
         "_have_xla_read_its_flags",
         lambda: seen.append(os.environ["XLA_FLAGS"]),
     )
-    monkeypatch.setattr(_disk_cache, "turn_on", lambda: None)
-    _tensorflow.set_up_xla()
+    monkeypatch.setattr(disk_cache, "turn_on", lambda: None)
+    start.set_up_xla()
     assert seen == [told] * (told is not None)
     assert os.environ.get("XLA_FLAGS") == before
 
@@ -213,7 +213,7 @@ def test_tensorflow_starts_by_the_users_settings_or_else_in_its_share(
     before = dict(os.environ)
     context = Starting()
     monkeypatch.setattr(tf_context, "context", lambda: context)
-    _tensorflow.start()
+    start.start()
     assert context.told == told
     assert os.environ == before
 

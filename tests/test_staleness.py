@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from skann import MLPKerasRegressor
-from skann.training._cache import PROGRAMS
+from skann._training.graph.cache import PROGRAMS
 
 SMALL = {"epochs": 2, "random_state": 0, "shuffle": False, "normalize_y": False}
 X = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")

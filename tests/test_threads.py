@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
-from skann.training._cache import PROGRAMS
-from skann.training._lending import own_values, standing_in
+from skann._training.graph.cache import PROGRAMS
+from skann._training.graph.lending import own_values, standing_in
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 Y = X.sum(axis=1)

@@ -4,11 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from skann.training import Feed, in_order, prepare, train
-from skann.training._cache import PROGRAMS
-from skann.training._dense import DenseTrainer, is_plain
-from skann.training._last_batch import can_be_filled_up
-from skann.training._stack import Evaluation
+from skann._data.feed import Feed
+from skann._training.graph.cache import PROGRAMS
+from skann._training.graph.last_batch import can_be_filled_up
+from skann._training.graph.program import prepare
+from skann._training.keras_fit import in_order
+from skann._training.loop import train
+from skann._training.numpy.stack import Evaluation
+from skann._training.numpy.trainer import DenseTrainer, is_plain
 
 N_FEATURES, BATCH = 5, 16
 
@@ -183,12 +186,12 @@ def float64():
 def way(request, monkeypatch):
     """Both ways to run a program, whatever the amount of work."""
     few = {"graph": 10**9, "xla": 0}[request.param]
-    monkeypatch.setattr("skann.training._program.STEPS_WORTH_COMPILING", few)
+    monkeypatch.setattr("skann._training.graph.program.STEPS_WORTH_COMPILING", few)
 
 
 @pytest.fixture
 def xla(monkeypatch):
-    monkeypatch.setattr("skann.training._program.STEPS_WORTH_COMPILING", 0)
+    monkeypatch.setattr("skann._training.graph.program.STEPS_WORTH_COMPILING", 0)
 
 
 @pytest.mark.parametrize("make", MODELS)
@@ -235,7 +238,7 @@ def filled_up(monkeypatch):
         told.append(can_be_filled_up(model))
         return told[-1]
 
-    monkeypatch.setattr("skann.training._program.can_be_filled_up", tell)
+    monkeypatch.setattr("skann._training.graph.program.can_be_filled_up", tell)
     PROGRAMS.clear()
     yield
     assert told == [True, True]

@@ -10,9 +10,9 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error
 from sklearn.model_selection import GridSearchCV
 
 from skann import MLPKerasRegressor
+from skann._network.unit import unit_layer
+from skann._training.graph import program
 from skann.search import find_learning_rate
-from skann.training import _program
-from skann.training._unit import unit_layer
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 4))
@@ -56,7 +56,7 @@ WAYS = {
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
     if request.param in ("compiled", "float32"):
-        monkeypatch.setattr(_program, "STEPS_WORTH_COMPILING", 1)
+        monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 1)
     return {**QUICK, **WAYS[request.param]}
 
 
@@ -312,11 +312,11 @@ def test_training_by_keras_afterwards_has_the_losses_own_gradients():
 def test_one_program_serves_every_unit():
     params = {**QUICK, "dropout": 0.3, "batch_size": 17}
     MLPKerasRegressor(**params).fit(X, Y)
-    n_programs = len(_program.PROGRAMS)
+    n_programs = len(program.PROGRAMS)
     MLPKerasRegressor(**params).fit(X, 3.0 * Y + 7.0)
     search = GridSearchCV(MLPKerasRegressor(**params), {"learning_rate": [0.01]}, cv=3)
     search.fit(X[:], 5.0 * Y)
-    assert len(_program.PROGRAMS) == n_programs
+    assert len(program.PROGRAMS) == n_programs
 
 
 @pytest.mark.parametrize("engine", ["auto", "keras"])

@@ -43,7 +43,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
-from skann._validation import hold_out
+from skann._data.validation import hold_out
 from skann.exceptions import DivergenceError, ModelError
 
 SMALL = {

@@ -28,8 +28,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
-from skann._data import Data
-from skann._validation import HoldOut, hold_out
+from skann._data.rows import Data
+from skann._data.validation import HoldOut, hold_out
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3))

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from speed import california, median_time, skann_epoch
 
-import skann.training._program as program
+import skann._training.graph.program as program
 from skann import MLPKerasRegressor
-from skann.training._trainer import Trainer
+from skann._training.graph.trainer import Trainer
 
 
 def resident(field="VmRSS"):

@@ -155,20 +155,22 @@ def beside_scikeras(number, epochs):
 
 def parts():
     """Return where the time of a first and of a later search goes, in seconds."""
-    import skann._base as base
-    from skann._inference import Network
-    from skann.training import _dense, _stack, _trainer
-    from skann.training._program import Program
+    import skann._estimators.base as base
+    from skann._network.inference import Network
+    from skann._training.graph import trainer
+    from skann._training.graph.program import Program
+    from skann._training.numpy import stack
+    from skann._training.numpy import trainer as numpy_trainer
 
     spent = Counter()
     watched = [
         (base, "build_model", "building networks"),
         (base, "prepare", "creating the optimizer's variables"),
-        (_trainer.Trainer, "__init__", "tracing, compiling, loading"),
+        (trainer.Trainer, "__init__", "tracing, compiling, loading"),
         (Program, "loop", "compiled loops"),
         (Program, "step", "last, short batches"),
-        (_stack.Evaluation, "logs", "validation"),
-        (_dense.DenseTrainer, "epoch", "steps in NumPy"),
+        (stack.Evaluation, "logs", "validation"),
+        (numpy_trainer.DenseTrainer, "epoch", "steps in NumPy"),
         (Network, "outputs", "predictions for the scores"),
     ]
     inner = Counter()

@@ -72,14 +72,14 @@ def skann_epoch(cls, X, y, **params):
     model.set_params(epochs=1, warm_start=True, engine="compiled").fit(
         X, y, epochs=max(1, 6000 * params["batch_size"] // len(X) + 1)
     )
-    from skann.training import _program
+    from skann._training.graph import program
 
-    few, _program.STEPS_WORTH_COMPILING = _program.STEPS_WORTH_COMPILING, 0
+    few, program.STEPS_WORTH_COMPILING = program.STEPS_WORTH_COMPILING, 0
     try:
         one = median_time(lambda: model.fit(X, y, epochs=1))
         more = median_time(lambda: model.fit(X, y, epochs=11))
     finally:
-        _program.STEPS_WORTH_COMPILING = few
+        program.STEPS_WORTH_COMPILING = few
     return (more - one) / 10
 
 

@@ -1,0 +1,1 @@
+"""The estimators: what scikit-learn asks of them, and the way of a fit."""

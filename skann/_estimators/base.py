@@ -1,0 +1,401 @@
+"""BaseMLPKeras: what scikit-learn asks of an estimator, once for both of them."""
+
+import inspect
+from abc import abstractmethod
+from numbers import Real
+
+import keras
+from scipy import sparse
+
+# Third-party estimators are meant to use `_fit_context`, though it has an underscore.
+from sklearn.base import _fit_context
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils.validation import (
+    check_is_fitted,
+    validate_data,
+)
+
+from skann._data.input import checked
+from skann._data.rows import (
+    Data,
+    check_fits,
+    check_numeric,
+    is_plain,
+)
+from skann._data.validation import HoldOut, check_groups, own_validation_set
+from skann._estimators.fitted import HoldsNetwork
+from skann._estimators.keras_arguments import refuse
+from skann._estimators.numbers import plain
+from skann._estimators.parameters import (
+    CONSTRAINTS,
+    PartParameters,
+    check_argument_of_fit,
+    check_network_parameters,
+)
+from skann._estimators.same import same, snapshot
+from skann._estimators.tasks import FitTask
+from skann._estimators.training import Run, TrainsNetwork
+from skann._network import serialisation
+from skann._network.arguments import BUILT_IN, NUMBERS, is_own
+from skann._network.build import FIXED_BY_BUILDING, build_model, traits_of
+from skann._network.inference import Network
+from skann._network.late import LateNetwork, late_network
+from skann._network.precision import takes_float64
+from skann._network.size import check_size
+from skann._network.unit import add_unit
+from skann._runtime.randomness import Seeds
+from skann._training import monitor
+from skann._training.callback_copies import fresh_copies
+
+# From this many rows, early_stopping="auto" stops early.
+_ROWS_FOR_EARLY_STOPPING = 1000
+
+# Below this many steps, dtype="auto" is float64.
+_STEPS_OF_FULL_PRECISION = 250
+
+
+class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParameters):
+    """Base of the two estimators, which are final classes."""
+
+    _parameter_constraints = CONSTRAINTS
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+        validation_data=None,
+        groups=None,
+        callbacks=None,
+        epochs=None,
+        batch_size=None,
+        verbose=None,
+        **others,
+    ):
+        """Fit the network to data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+            Rows of any numeric type. Of more than two dimensions where the network
+            takes them; the default one flattens. Sparse and memory-mapped data is
+            never copied as a whole.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, or labels of any type.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. Their average is brought to 1; rows of weight 0 are
+            left out.
+        X_val, y_val : array-like, default=None
+            Validation set. Without it, rows are held out where early stopping or a
+            monitor needs a validation set, or where `validation_fraction` or
+            `validation` asks for one.
+        sample_weight_val : array-like, default=None
+            Weights of the validation rows.
+        validation_data : tuple of (X, y) or (X, y, sample_weight), default=None
+            Keras' spelling of the three above.
+        groups : array-like of shape (n_samples,), default=None
+            What each row belongs to, such as a patient or the row that it is a copy
+            of. Where rows are held out, those of a group are held out together.
+        callbacks : list of keras.callbacks.Callback, default=None
+            Further Keras callbacks for this fit. Each fit runs on copies.
+        epochs, batch_size, verbose : int, default=None
+            For this fit, instead of the parameters of the same names.
+        **others
+            None are taken: an argument of Keras' ``fit`` that has another name here
+            is an error, which says the name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad parameters and bad data, before any training.
+        DivergenceError
+            If the training loss became NaN or infinite in the first epoch.
+        """
+        if others:
+            refuse(self, "fit", others)
+        own = own_validation_set(X_val, y_val, sample_weight_val, validation_data)
+        run = self._run(epochs, batch_size, verbose, callbacks)
+        task = FitTask(self, X, y, sample_weight, run.epochs)
+        run.callbacks += task.keras_callbacks()
+        goes_on = self.warm_start and self.__sklearn_is_fitted__()
+        with self._as_it_was_on_failure(goes_on), task.running():
+            data = self._check_data(X, y, sample_weight, reset=not goes_on)
+            if goes_on:
+                self._check_unchanged()
+            else:
+                self._seeds = Seeds.draw(self.random_state)
+            run.stops_early = self._stops_early(data, own, run)
+            data = self._with_validation(data, own, run, groups)
+            if not goes_on:
+                self._build(data, run)
+            self._train(data, run, goes_on)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def initialize(self, X, y):
+        """Build the network for data, without training it.
+
+        A ready model that was trained before predicts then, with the weights that it
+        came with. ``partial_fit``, and ``fit`` with ``warm_start=True``, train it from
+        there.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+            Rows as ``fit`` would get them.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets: of a classifier, all classes must be there.
+
+        Returns
+        -------
+        self
+        """
+        with self._as_it_was_on_failure(goes_on=False):
+            data = self._check_data(X, y, None, reset=True)
+            self._seeds = Seeds.draw(self.random_state)
+            self._build(data)
+            self._prepare(self._feed(data))
+            self.history_, self.n_iter_ = {"loss": []}, 0
+            self.loss_curve_ = self.history_["loss"]
+        return self
+
+    def _partial_fit(self, X, y, sample_weight, classes=None):
+        """Train for one epoch more, from the first call on."""
+        goes_on = self.__sklearn_is_fitted__()
+        with self._as_it_was_on_failure(goes_on):
+            data = self._check_data(
+                X, y, sample_weight, reset=not goes_on, classes=classes
+            )
+            if goes_on:
+                self._check_unchanged()
+            else:
+                self._seeds = Seeds.draw(self.random_state)
+                self._build(data)
+            run = self._run(1, None, None, None)
+            self._train(data, run, goes_on, partial=True)
+        return self
+
+    @abstractmethod
+    def _check_target(self, y, reset, classes):
+        """Return y checked, and set what is learned of it when `reset`."""
+
+    def _is_told_more(self, traits, data):
+        """Learn of the network what y's columns are; return whether that is new."""
+        return False
+
+    @abstractmethod
+    def _learn_target(self, traits, data):
+        """Return the target's encoding for a network's traits and the training rows."""
+
+    @abstractmethod
+    def _labels(self, y):
+        """Return the classes by which a validation set is stratified, or None."""
+
+    def _run(self, epochs, batch_size, verbose, callbacks):
+        """Merge a fit's arguments with the parameters."""
+        given = {"epochs": epochs, "batch_size": batch_size, "verbose": verbose}
+        merged = {k: getattr(self, k) if v is None else v for k, v in given.items()}
+        for name, value in merged.items():
+            check_argument_of_fit(name, value)
+        merged = {name: int(value) for name, value in merged.items()}
+        copies = fresh_copies(self.callbacks) + fresh_copies(callbacks)
+        return Run(**merged, callbacks=copies, own_copies=copies[:])
+
+    def _check_data(self, X, y, sample_weight, reset, classes=None):
+        check_network_parameters(self.get_params(deep=False))
+        if sparse.issparse(y):
+            raise ValueError("y must be dense, and is sparse: give y.toarray().")
+        X, y = self._arrays_of(X, y, reset)
+        X = self._check_rows(X, reset)
+        y = self._check_target(y, reset, classes)
+        return Data.weighted(X, y, sample_weight)
+
+    def _arrays_of(self, X, y, reset):
+        """Return X and y as scikit-learn checks them."""
+        X, y = checked(X, "X"), checked(y, "y", are_labels=not self._y_numeric)
+        numeric = {"multi_output": True, "y_numeric": self._y_numeric}
+        return validate_data(self, X, y, reset=reset, **numeric, **_ACCEPTED)
+
+    def _check_rows(self, X, reset=False):
+        """Bring sparse X to rows, and compare a row's shape with the fitted one."""
+        check_numeric(X, "X")
+        if sparse.issparse(X):
+            X = X.tocsr()
+        if reset:
+            self._row_shape = X.shape[1:]
+        elif X.shape[1:] != self._row_shape:
+            raise ValueError(
+                f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was "
+                f"fitted with rows of shape {self._row_shape}."
+            )
+        return X
+
+    def _with_validation(self, data, own, run, groups):
+        """Return the data with the user's validation set or one held out, if needed."""
+        plan = HoldOut(self.validation, self.validation_fraction, not self.shuffle)
+        if groups is not None:
+            groups = check_groups(groups, data.X.shape[0])[data.rows]
+        if own is not None:
+            data.validation = self._check_own_validation(*own)
+            return data
+        names = [self.monitor] if run.stops_early else []
+        names += [self.monitor] if self._compares_checkpoints() else []
+        names += monitor.monitors(run.callbacks)
+        needed = any(name.startswith("val_") for name in names)
+        if self.validation_fraction is None or not (needed or plan.is_asked_for):
+            return data
+        labels = self._labels(data.y)
+        training, held_out = plan.split(data, labels, groups, self._seeds.split)
+        part = data.part(training)
+        part.validation = data.part(held_out)
+        return part
+
+    def _check_own_validation(self, X_val, y_val, sample_weight_val):
+        try:
+            X, y = self._arrays_of(X_val, y_val, reset=False)
+            X, y = self._check_rows(X), self._check_target(y, False, None)
+            return Data.weighted(X, y, sample_weight_val)
+        except (ValueError, TypeError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"In the validation set (X_val, y_val): {error}") from error
+
+    def _stops_early(self, data, own, run):
+        if self.early_stopping != "auto":
+            return self.early_stopping
+        if any(isinstance(c, keras.callbacks.EarlyStopping) for c in run.callbacks):
+            return False
+        if own is not None:
+            return True
+        needs_rows = self.monitor.startswith("val_")
+        can = self.validation_fraction is not None or not needs_rows
+        return can and len(data.rows) >= _ROWS_FOR_EARLY_STOPPING
+
+    def _is_watched(self, run):
+        """Whether a fit needs its Keras model while it trains."""
+        paths = (self.checkpoint_path, self.tensorboard_dir)
+        files = any(path is not None for path in paths)
+        return bool(run.callbacks or run.verbose or files or self.engine == "keras")
+
+    def _build(self, data, run=None):
+        parameters = inspect.signature(type(self)).parameters.values()
+        defaults = {p.name: p.default for p in parameters}
+        defaults |= {**BUILT_IN, "dtype": self._dtype(data)}
+        params = self.get_params(deep=False)
+        self._built_with = self._fixed(params, defaults)
+        params |= {name: plain(params[name]) for name in NUMBERS}
+        params |= {} if run is None else run.arguments
+        recipe = (params, defaults, self._problem(), self._seeds.weights)
+        check_size(params, defaults, recipe[2])
+        self._recipe = late = None
+        if run is not None and not self._is_watched(run):
+            late = late_network(*recipe, n_steps=_n_steps(data, run))
+        if late is not None:
+            self._network, traits = late, late.traits
+        else:
+            if params["learning_rate"] == "auto":
+                params["learning_rate"] = None  # For now.
+            model = build_model(*recipe)
+            self._network = Network(model, is_lent=not is_own(self.model))
+            if not serialisation.is_serialisable(model):
+                self._recipe = recipe
+            traits = traits_of(model, self._row_shape)
+        if self._is_told_more(traits, data):
+            self._build(data, run)  # What y is decides on loss and shapes.
+            return
+        self._target = self._learn_target(traits, data)
+        if self._target.unit is not None:
+            self._take_unit(self._target.unit)
+        for name in _OF_A_FIT:
+            vars(self).pop(name, None)
+
+    def _take_unit(self, unit):
+        """Have the network give its outputs in y's own unit."""
+        if isinstance(self._network, LateNetwork):
+            self._network.take_unit(unit)
+            return
+        model = add_unit(self._network.model, unit)
+        self._network = Network(model, is_lent=not is_own(self.model))
+        if self._recipe is not None:
+            self._recipe = (*self._recipe, unit)
+
+    def _fixed(self, params, defaults):
+        """Return the parameters that a fit which goes on cannot change."""
+        fixed = {n: snapshot(params[n]) for n in FIXED_BY_BUILDING if n in params}
+        unset = (None, "auto") if is_own(self.model) else ("auto",)
+        if fixed["dtype"] in unset:
+            fixed["dtype"] = defaults["dtype"]
+        return fixed
+
+    def _check_unchanged(self):
+        """Let a new learning rate take effect; raise for what the network has fixed."""
+        for name, value in self._built_with.items():
+            new, value = plain(getattr(self, name)), plain(value)
+            if name == "dtype" and new in (None, "auto"):
+                continue
+            if is_own(self.model):  # What is not set is as in the built-in network.
+                new, value = (
+                    BUILT_IN.get(name) if v is None else v for v in (new, value)
+                )
+            if same(new, value):
+                continue
+            if name != "learning_rate" or not isinstance(new, Real):
+                raise ValueError(
+                    f"{name}={new!r} would have no effect: training goes on with the "
+                    f"network that was built with {name}={value!r}."
+                )
+            self._network.model.optimizer.learning_rate = new
+            vars(self).pop("learning_rate_", None)
+            self._built_with = {**self._built_with, name: new}
+
+    def _dtype(self, data):
+        # Where there is little to do, overhead is all, and full precision is free.
+        few = _n_steps(data, self) < _STEPS_OF_FULL_PRECISION
+        return "float64" if few and takes_float64(self.optimizer) else "float32"
+
+    def _outputs(self, X):
+        """Return the network's outputs, of shape (n_samples, n_units), float64."""
+        known = vars(self)
+        is_known = "_network" in known and "feature_names_in_" not in known
+        row_shape = known.get("_row_shape")
+        if not is_known or not is_plain(X, row_shape, self._network.largest):
+            check_is_fitted(self)
+            X = validate_data(self, checked(X, "X"), reset=False, **_ACCEPTED)
+            X = self._check_rows(X)
+            check_fits(X, self._network.rows_dtype)
+        return self._network.outputs(X)
+
+    def __sklearn_clone__(self):
+        clone = super().__sklearn_clone__()
+        if self.checkpoint_path is not None:
+            # Searches fit clones: each writes its checkpoint to a directory of its own.
+            clone._is_clone = True
+        return clone
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _n_steps(data, plan):
+    """Return the steps planned by a run, or by an estimator's parameters."""
+    return int(plan.epochs) * -(-len(data.rows) // int(plan.batch_size))
+
+
+# Attributes that are set while a fit runs, or at its end.
+_OF_A_FIT = (
+    *("history_", "loss_curve_", "n_iter_", "best_epoch_", "engine_"),
+    *("checkpoint_path_", "tensorboard_dir_", "learning_rate_", "callbacks_"),
+)
+
+_ACCEPTED = {"accept_sparse": ("csr", "csc"), "allow_nd": True, "dtype": "numeric"}

@@ -1,0 +1,478 @@
+"""MLPKerasClassifier."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils.validation import column_or_1d
+
+from skann._data.classes import (
+    ClassificationTarget,
+    are_one_hot,
+    check_classification_target,
+    check_one_hot,
+    class_weights,
+    classification_kind,
+    is_for_classes,
+)
+from skann._data.input import one_type
+from skann._data.rows import average_of_one
+from skann._estimators.base import BaseMLPKeras
+from skann._estimators.keras_arguments import refuse
+from skann._estimators.parameters import CONSTRAINTS, StrOptions
+from skann._network.build import Problem
+from skann._network.compile import canonical_name
+
+
+class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
+    """A Keras network as a scikit-learn classifier.
+
+    Takes two classes or more, of labels of any type. A y with a column of 0 and 1 for
+    each class is taken for labels side by side (multilabel), and for one-hot classes
+    under a categorical loss or a softmax output.
+
+    Parameters
+    ----------
+    model : callable or keras.Model, default=None
+        Build function, which returns a Keras model, compiled or not. It is given by
+        name what its signature asks for: parameters of this estimator, such as
+        `n_hidden` or `learning_rate`; `input_shape`, `n_outputs` and `n_classes` of
+        the data; and whatever stands in `model_kwargs`. A parameter that is not set
+        leaves the function's own default alone. scikeras' ``meta``,
+        ``compile_kwargs`` and ``params`` are understood. A ready model is copied by
+        each fit, and training starts from its weights. None takes
+        :func:`skann.models.build_mlp`.
+    n_hidden : int, default=None
+        Number of hidden layers. 0 gives a single layer: a
+        perceptron-like linear classifier. None is the build function's own default;
+        2 for the built-in network.
+    n_neurons : int, default=None
+        Units of every hidden layer. More layers and units than needed, then early
+        stopping, is a good guide. None is the build function's own default; 100 for
+        the built-in network.
+    hidden_layer_sizes : array-like of int, default=None
+        Units of each hidden layer. When given, `n_hidden` and `n_neurons` are not
+        used. None is `n_hidden` layers of `n_neurons`.
+    activation : str, callable or list of these, default=None
+        Keras activation of the hidden layers, or one for each of them. None is the
+        build function's own default; "relu" for the built-in network.
+    output_activation : str or callable, default=None
+        Keras activation of the outputs. None takes softmax,
+        or sigmoid for two classes and for multilabel targets, for the built-in network;
+        None is a build function's own default.
+    kernel_initializer : str or keras.initializers.Initializer, default=None
+        Initial weights. "auto" takes He's for relu and its relatives, LeCun's for
+        selu and Glorot's otherwise. None is the build function's own default; "auto"
+        for the built-in network.
+    dropout : float in [0, 1), default=None
+        Fraction of each hidden layer's units that is dropped in training. None is the
+        build function's own default; 0 for the built-in network.
+    normalization : {"batch", "layer"}, default=None
+        Normalisation between each hidden layer and its activation. None is the build
+        function's own default, which the built-in network takes as none.
+    l1, l2 : float, default=None
+        Penalties on the kernels (not biases) of all dense layers. None is the build
+        function's own default; 0 for the built-in network.
+    dtype : str, default=None
+        Keras dtype policy: "float32", "float64", "mixed_bfloat16", ... "auto" takes
+        "float64" for fits of fewer than 250 steps, where it costs nothing, and
+        "float32" for all others. None is the build function's own default; "auto" for
+        the built-in network.
+    model_kwargs : dict, default=None
+        Further arguments of the build function; ``model__name`` in ``set_params`` and
+        in search grids.
+    loss : str, callable or keras.losses.Loss, default=None
+        Keras loss, by name, class, object or function. None is that of a
+        build function which compiles its network; otherwise the cross-entropy that
+        fits the target.
+    loss_kwargs : dict, default=None
+        Arguments of a loss given by name or class, such as ``{"delta": 0.5}``;
+        ``loss__name`` in ``set_params`` and in search grids.
+    metrics : list of str, callable or keras.metrics.Metric, default=None
+        What each epoch reports besides the loss. None is what a build function that
+        compiles its network chose; none for the built-in network.
+    class_weight : dict or "balanced", default=None
+        Weights of the classes in training, by their labels, multiplied with
+        `sample_weight`. "balanced" weighs classes inversely to their frequency.
+        Labels that a dict leaves out weigh 1. Validation sets are not weighted. The
+        labels of a one-hot y are its column numbers; a multilabel y takes no weights.
+        None weighs all alike.
+    optimizer : str, class or keras.optimizers.Optimizer, default=None
+        Keras optimizer. Of an object each fit takes a copy. None is that of a build
+        function which compiles its network; "adam" otherwise.
+    learning_rate : float, keras LearningRateSchedule or "auto", default=None
+        Learning rate of an optimizer given by name or class. "auto" makes a range test
+        before training, as :func:`skann.search.find_learning_rate` does, and sets the
+        rate of any optimizer to what that suggests; see ``learning_rate_``. None is
+        the build function's own default; 0.003 where skann makes the optimizer.
+    optimizer_kwargs : dict, default=None
+        Further arguments of such an optimizer, such as ``{"clipnorm": 1.0}``;
+        ``optimizer__name`` in ``set_params`` and in search grids. A learning rate in
+        it takes the place of `learning_rate`, which must be None or the same.
+    compile_kwargs : dict, default=None
+        Further arguments of Keras' ``compile``, such as
+        ``{"weighted_metrics": ["mae"]}`` or ``{"run_eagerly": True}``;
+        ``compile__name`` in ``set_params`` and in search grids.
+    epochs : int, default=100
+        Passes over the training rows, at most.
+    batch_size : int, default=32
+        Rows of a gradient step. The last batch of an epoch may be smaller.
+    shuffle : bool, default=True
+        Whether each epoch takes the training rows in a new order.
+    validation_fraction : float in (0, 1), "auto" or None, default="auto"
+        Share of the rows held out as a validation set. "auto" holds out 0.1 where no
+        validation set is given to ``fit`` and something needs one: early stopping, a
+        checkpoint or a Keras callback that monitors a ``val_`` name, or `validation`.
+        A number is held out also where nothing needs it, for ``val_loss``. None holds
+        out none. It must be "auto" beside a splitter in `validation`, and is unused
+        where ``fit`` is given a validation set.
+    validation : {"auto", "random", "last"} or splitter, default="auto"
+        Which rows are held out. "random" draws them by `random_state`, stratified by
+        class as far as the classes have rows, and whole groups where ``fit`` is given
+        `groups`; "last" takes the last ones, for rows in order of time; a splitter of
+        scikit-learn's, such as ``TimeSeriesSplit(gap=10)``, those of its last split.
+        "auto" takes "random", or "last" where ``shuffle=False``.
+    early_stopping : bool or "auto", default="auto"
+        Whether to stop when `monitor` has not improved for `patience` epochs. "auto"
+        does so from 1000 training rows on or with a validation set of the user's own,
+        unless `callbacks` hold a Keras EarlyStopping or ``validation_fraction=None``
+        leaves no rows to monitor.
+    patience : int, default=10
+        Epochs without improvement after which training stops.
+    min_delta : float, default=0.0
+        Least change of `monitor` that counts as an improvement.
+    monitor : str, default="val_loss"
+        What early stopping and checkpoints watch: a name in ``history_``.
+    monitor_mode : {"auto", "min", "max"}, default="auto"
+        Whether `monitor` is better when it falls or when it rises. "auto" asks Keras:
+        losses fall, and its metrics know, whatever they are called. A function or a
+        metric class of your own needs one of the others.
+    restore_best_weights : bool, default=True
+        Whether early stopping puts the weights of the best epoch back.
+    checkpoint_path : str or path-like, default=None
+        File for the best model so far, written at epoch ends; its ending chooses the
+        format: ``.keras``, ``.h5`` or ``.weights.h5``. Clones of the estimator, as a
+        search makes them, write to a new directory beside it: see
+        ``checkpoint_path_``. None writes none.
+    checkpoint_save_best_only : bool, default=True
+        Whether only an epoch better than all before is written.
+    tensorboard_dir : str or path-like, default=None
+        Root directory of TensorBoard logs; each fit makes a run of its own in it. None
+        writes none.
+    callbacks : list of keras.callbacks.Callback, default=None
+        Further Keras callbacks. Each fit runs on copies of them.
+    engine : {"auto", "compiled", "keras"}, default="auto"
+        How to train. "compiled" runs Keras' train step in one compiled loop, or does
+        its arithmetic in NumPy where there is little; "keras" is
+        ``keras.Model.fit``; "auto" takes the first where it can. Both do the same
+        steps on the same rows.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the fitted weights and optimizer state.
+    random_state : int, RandomState instance or None, default=None
+        Decides initial weights, validation split, order of the rows and dropout. No
+        global generator is read or moved; None takes seeds from the operating system.
+    verbose : int, default=0
+        0 prints nothing, 1 a bar and 2 a line for each epoch, as Keras does.
+
+    Attributes
+    ----------
+    model_ : keras.Model
+        The trained model. Where a small fit did without, it is made when first asked
+        for.
+    history_ : dict of list of float
+        Loss and metrics of each epoch, those of the validation set with the prefix
+        ``val_``.
+    n_iter_ : int
+        Number of epochs run.
+    best_epoch_ : int
+        Position in the lists of ``history_`` of the epoch that early stopping restored,
+        or else with the best `monitor` (the best loss, where that is not reported).
+    loss_curve_ : list of float
+        Training loss of each epoch.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted; column numbers where y has a column for each.
+    learning_rate_ : float
+        Learning rate that training began with, where ``learning_rate="auto"``.
+    n_outputs_ : int
+        Number of columns of y.
+    n_features_in_ : int
+        Number of features, the second dimension of X.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, where X had string names for all.
+    engine_ : {"compiled", "keras"}
+        How the last fit was trained: by skann's own engine, which compiles where the
+        work is worth it, or by ``keras.Model.fit``.
+    checkpoint_path_ : str
+        File that the checkpoint was written to, where there is one.
+    tensorboard_dir_ : str
+        Directory of this fit's TensorBoard logs, where there are any.
+    callbacks_ : list of keras.callbacks.Callback
+        The copies of `callbacks` on which the last fit ran, those given to ``fit``
+        behind them, where there are any. A pickle does not hold them.
+
+    See Also
+    --------
+    MLPKerasRegressor : The regressor.
+    sklearn.neural_network.MLPClassifier : scikit-learn's own, with fewer features.
+
+    Notes
+    -----
+    Defaults were chosen by their test scores on twelve tables; ``docs/design.md`` has
+    the figures.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skann import MLPKerasClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), MLPKerasClassifier(random_state=0))
+    >>> bool(model.fit(X, y).score(X, y) > 0.9)
+    True
+    >>> model.predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+    _y_numeric = False
+    _parameter_constraints = {
+        **CONSTRAINTS,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        model=None,
+        *,
+        n_hidden=None,
+        n_neurons=None,
+        hidden_layer_sizes=None,
+        activation=None,
+        output_activation=None,
+        kernel_initializer=None,
+        dropout=None,
+        normalization=None,
+        l1=None,
+        l2=None,
+        dtype=None,
+        model_kwargs=None,
+        loss=None,
+        loss_kwargs=None,
+        metrics=None,
+        class_weight=None,
+        optimizer=None,
+        learning_rate=None,
+        optimizer_kwargs=None,
+        compile_kwargs=None,
+        epochs=100,
+        batch_size=32,
+        shuffle=True,
+        validation_fraction="auto",
+        validation="auto",
+        early_stopping="auto",
+        patience=10,
+        min_delta=0.0,
+        monitor="val_loss",
+        monitor_mode="auto",
+        restore_best_weights=True,
+        checkpoint_path=None,
+        checkpoint_save_best_only=True,
+        tensorboard_dir=None,
+        callbacks=None,
+        engine="auto",
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        self.model = model
+        self.n_hidden = n_hidden
+        self.n_neurons = n_neurons
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.output_activation = output_activation
+        self.kernel_initializer = kernel_initializer
+        self.dropout = dropout
+        self.normalization = normalization
+        self.l1 = l1
+        self.l2 = l2
+        self.dtype = dtype
+        self.model_kwargs = model_kwargs
+        self.loss = loss
+        self.loss_kwargs = loss_kwargs
+        self.metrics = metrics
+        self.class_weight = class_weight
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.optimizer_kwargs = optimizer_kwargs
+        self.compile_kwargs = compile_kwargs
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.validation_fraction = validation_fraction
+        self.validation = validation
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.min_delta = min_delta
+        self.monitor = monitor
+        self.monitor_mode = monitor_mode
+        self.restore_best_weights = restore_best_weights
+        self.checkpoint_path = checkpoint_path
+        self.checkpoint_save_best_only = checkpoint_save_best_only
+        self.tensorboard_dir = tensorboard_dir
+        self.callbacks = callbacks
+        self.engine = engine
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train for one epoch more, or for the first one.
+
+        Early stopping, held-out rows, checkpoints and TensorBoard belong to ``fit``. A
+        `class_weight` may name classes that these rows lack; "balanced" goes by the
+        frequencies of these rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            Every label there can be, in the first call; None takes those of y.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self
+        """
+        if classes is not None and hasattr(self, "classes_"):
+            given = one_type(classes, "classes")
+            if not np.array_equal(given, self.classes_):
+                raise ValueError(
+                    f"classes={given} is not the same as on the first call to "
+                    f"partial_fit, classes={self.classes_}."
+                )
+        return self._partial_fit(X, y, sample_weight, classes)
+
+    def predict(self, X, **others):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+            Rows of the shape that was fitted.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Labels; for a y with a column for each class or label, as many of 0 and 1.
+        """
+        if others:
+            refuse(self, "predict", others)
+        outputs = self._outputs(X)
+        return self._target.decode(outputs)
+
+    def predict_proba(self, X, **others):
+        """Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+            Rows of the shape that was fitted.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), dtype=float64
+            In the order of ``classes_``. Rows sum to 1, but for a multilabel target,
+            whose probabilities are independent.
+        """
+        if others:
+            refuse(self, "predict_proba", others)
+        outputs = self._outputs(X)
+        return self._target.probabilities(outputs)
+
+    def predict_log_proba(self, X):
+        """Predict the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features) or more
+            Rows of the shape that was fitted.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes), dtype=float64
+            Of a probability of 0, minus infinity.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def _check_target(self, y, reset, classes):
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if reset:
+            self._kind, self.classes_ = classification_kind(y, classes)
+            self.n_outputs_ = y.shape[1] if y.ndim > 1 else 1
+            self._is_one_hot = False
+            loss = "" if self.loss is None else canonical_name(self.loss)
+            self._settle_kind(loss, self.output_activation, y)
+        elif (y.shape[1] if y.ndim > 1 else 1) != self.n_outputs_:
+            raise ValueError(
+                f"y has shape {y.shape}, but {type(self).__name__} was fitted with "
+                f"{self.n_outputs_} outputs."
+            )
+        else:
+            check_classification_target(y, self._kind, self.classes_, self._is_one_hot)
+        return y
+
+    def _settle_kind(self, loss, output_activation, *ys):
+        """Take columns for those of classes where loss or output say so.
+
+        Returns whether that is new.
+        """
+        several = self._kind == "multilabel-indicator"
+        if not several or not is_for_classes(loss, output_activation):
+            return False
+        for y in ys:
+            check_one_hot(y)
+        # Of two columns as well: there is an output for each.
+        self._is_one_hot, self._kind = True, "multiclass"
+        return True
+
+    def _is_told_more(self, traits, data):
+        parts = [data] if data.validation is None else [data, data.validation]
+        ys = [part.y for part in parts]
+        return self._settle_kind(traits.loss, traits.output_activation, *ys)
+
+    def _problem(self):
+        columns = 1 if self._is_one_hot else self.n_outputs_
+        return Problem(self._row_shape, self._kind, columns, self.classes_)
+
+    def _learn_target(self, traits, data):
+        return ClassificationTarget.learn(
+            self._kind, self.classes_, self._is_one_hot, traits
+        )
+
+    def _labels(self, y):
+        if y.ndim == 1:
+            return y
+        return y.argmax(axis=1) if are_one_hot(y) else None
+
+    def _row_weights(self, data, class_weight, partial):
+        weight = super()._row_weights(data, class_weight, partial)
+        y = self._labels(data.y) if self._is_one_hot else data.y
+        by_class = class_weights(class_weight, y, self.classes_, weight)
+        if by_class is None:
+            return weight
+        weight = by_class if weight is None else by_class * weight
+        if partial:  # A class weighs as much in each batch, whatever is beside it.
+            return weight
+        if not weight.any():
+            raise ValueError(f"class_weight={class_weight} leaves no row any weight.")
+        return average_of_one(weight)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,255 @@
+"""How an estimator trains its network, and what it notes of that."""
+
+import warnings
+from dataclasses import dataclass
+
+from skann._data.feed import Feed
+from skann._data.rows import average_of_one, check_fits
+from skann._network.arguments import BUILT_IN
+from skann._network.late import LateNetwork
+from skann._network.state import unknown_to_optimizer
+from skann._network.y_scale import unit_in
+from skann._runtime.randomness import Seeds
+from skann._runtime.text import one_line
+from skann._training import monitor
+from skann._training.callbacks import early_stopping, needs_batches, opened, tensorboard
+from skann._training.checkpoint import Checkpoint
+from skann._training.graph.program import prepare
+from skann._training.history import best_epoch, divergence_text, joined
+from skann._training.keras_fit import in_order
+from skann._training.loop import train
+from skann._training.paths import checkpoint_path_of, run_directory
+from skann._training.range_test import range_test, rates_to_test
+from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
+
+
+@dataclass
+class Run:
+    """How one call of ``fit`` trains: its arguments, or else the parameters."""
+
+    epochs: int
+    batch_size: int
+    verbose: int
+    callbacks: list
+    own_copies: list
+    stops_early: bool = False
+    direction: str | None = None
+
+    @property
+    def arguments(self):
+        """Those arguments of ``fit`` that a build function may ask for."""
+        return {
+            name: getattr(self, name) for name in ("epochs", "batch_size", "verbose")
+        }
+
+
+class TrainsNetwork:
+    """Mixin of the estimators: from a network and data to a trained one."""
+
+    def _train(self, data, run, goes_on, partial=False):
+        class_weight = getattr(self, "class_weight", None)
+        feed = self._feed(data, class_weight, partial)
+        validation = None if data.validation is None else self._feed(data.validation)
+        # A larger batch is all rows, and may be no number that tensorflow takes.
+        run.batch_size = min(run.batch_size, max(len(feed), len(validation or ())))
+        network = self._network
+        if run.callbacks:  # They have the model.
+            network.lend()
+        if isinstance(network, LateNetwork):
+            trained = self._train_late(network, feed, validation, run)
+        else:
+            rest = (feed, validation, run, goes_on, partial)
+            with network.changing():
+                trained = self._train_model(network.model, *rest)
+        self.engine_ = trained.engine
+        if run.own_copies:
+            self.callbacks_ = run.own_copies
+        self._record(trained, goes_on, run.direction)
+        self._report_divergence(trained)
+
+    def _train_late(self, network, feed, validation, run):
+        if run.stops_early:
+            monitor.check_monitors([self.monitor], ["loss"], validation is not None)
+        run.direction = monitor.direction_of(self.monitor, self.monitor_mode, [])
+        return network.train(
+            feed,
+            validation,
+            callbacks=self._own_callbacks(run),
+            batch_size=run.batch_size,
+            row_order=self._row_order(),
+            epochs=run.epochs,
+        )
+
+    def _train_model(self, model, feed, validation, run, goes_on, partial):
+        self._prepare(feed)
+        if self.learning_rate == "auto" and not hasattr(self, "learning_rate_"):
+            test = self._test_learning_rates(feed, run)
+            self.learning_rate_ = model.optimizer.learning_rate = test.suggestion
+            if run.verbose:
+                print(f"skann: learning rate {test.suggestion:.3g}, by a range test.")
+        compares = not partial and self._compares_checkpoints()
+        watched = [self.monitor] if run.stops_early or compares else []
+        names = watched + monitor.monitors(run.callbacks)
+        reported = monitor.reported_by(model)
+        unknown = monitor.check_monitors(
+            names, reported, validation is not None, run.callbacks
+        )
+        way = monitor.direction_of(self.monitor, self.monitor_mode, model.metrics)
+        if watched or self.monitor.removeprefix("val_") in (reported or ()):
+            monitor.check_direction(self.monitor, way)
+        run.direction = way
+        own = [] if partial else self._own_callbacks(run)
+        first = self.n_iter_ if goes_on else 0
+        with opened(own):
+            return train(
+                model,
+                feed,
+                validation,
+                callbacks=[*run.callbacks, *monitor.checks_of(unknown), *own],
+                batch_size=run.batch_size,
+                row_order=self._row_order(),
+                initial_epoch=first,
+                epochs=first + run.epochs,
+                verbose=run.verbose,
+                engine=self.engine,
+                unit=self._unit(),
+                batch_callback=needs_batches(run.callbacks),
+            )
+
+    def _find_learning_rate(self, X, y, sample_weight, *bounds):
+        """Make a learning rate range test, for ``skann.search``; nothing is fitted."""
+        self._validate_params()
+        data = self._check_data(X, y, sample_weight, reset=True)
+        self._seeds = Seeds.draw(self.random_state)
+        self._build(data)
+        feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
+        self._prepare(feed)
+        run = self._run(None, None, None, None)
+        run.batch_size = min(run.batch_size, len(feed))
+        return self._test_learning_rates(feed, run, *bounds)
+
+    def _test_learning_rates(self, feed, run, *bounds):
+        n_steps = run.epochs * -(-len(feed) // run.batch_size)
+        return range_test(
+            self._network.model,
+            feed,
+            rates_to_test(n_steps, *bounds),
+            batch_size=run.batch_size,
+            row_order=self._row_order(),
+            engine=self.engine,
+            unit=self._unit(),
+        )
+
+    def _unit(self):
+        """Return how gradients go back through the network's layer of y's unit."""
+        return unit_in(self._network.model, self.n_outputs_)
+
+    def _row_order(self):
+        return self._seeds.row_order if self.shuffle else in_order
+
+    def _feed(self, data, class_weight=None, partial=False):
+        weight = self._row_weights(data, class_weight, partial)
+        dtype = self._network.input_dtype
+        rows_dtype = self._network.rows_dtype
+        check_fits(data.X, rows_dtype)
+        y = self._target.encode(data.y)
+        types = (dtype, self._target.dtype, rows_dtype)
+        return Feed(data.X, y, weight, data.rows, *types)
+
+    def _row_weights(self, data, class_weight, partial):
+        """Return the rows' weights; the classifier multiplies those of the classes."""
+        weight = data.sample_weight
+        return None if weight is None else average_of_one(weight)
+
+    def _prepare(self, feed):
+        try:
+            prepare(self._network.model, feed)
+        except Exception as error:
+            values = {name: getattr(self, name) for name in _COMPUTED}
+            given = [f"{k}={v!r}" for k, v in values.items() if v is not None]
+            look_at = f"; look at {' and '.join(given)}" if given else ""
+            raise ModelError(
+                "The network, its loss or its metrics cannot be computed"
+                f"{look_at}: {one_line(error)}"
+            ) from error
+        unknown = unknown_to_optimizer(self._network.model)
+        if unknown:
+            raise ModelError(
+                f"The optimizer of model_ does not know {unknown[0].path!r}: layers "
+                "were unfrozen after it was built. Compile `model_` anew."
+            )
+
+    def _own_callbacks(self, run):
+        """Return the Keras callbacks that the parameters ask for."""
+        callbacks = []
+        if run.stops_early:
+            callbacks.append(
+                early_stopping(
+                    self.monitor,
+                    run.direction,
+                    self.patience,
+                    self.min_delta,
+                    self.restore_best_weights,
+                )
+            )
+        if self.checkpoint_path is not None:
+            path = self._own_checkpoint_path()
+            self.checkpoint_path_ = str(path)
+            callbacks.append(
+                Checkpoint(
+                    path, self.monitor, run.direction, self.checkpoint_save_best_only
+                )
+            )
+        if self.tensorboard_dir is not None:
+            callback, run_dir = tensorboard(self.tensorboard_dir)
+            self.tensorboard_dir_ = run_dir
+            callbacks.append(callback)
+        return callbacks
+
+    def _compares_checkpoints(self):
+        """Whether an epoch is written only if it is better than those before."""
+        return self.checkpoint_path is not None and self.checkpoint_save_best_only
+
+    def _own_checkpoint_path(self):
+        path = checkpoint_path_of(self.checkpoint_path)
+        if not getattr(self, "_is_clone", False):
+            return path
+        return run_directory(path.parent, "checkpoint_path") / path.name
+
+    def _record(self, trained, goes_on, direction):
+        before = self.history_ if goes_on else {"loss": []}
+        self.history_ = joined(before, trained.history)
+        self.loss_curve_ = self.history_["loss"]
+        self.n_iter_ = len(self.loss_curve_)
+        if trained.restored is not None:
+            self.best_epoch_ = len(before["loss"]) + trained.restored
+        elif self.monitor in self.history_ and direction is not None:
+            self.best_epoch_ = best_epoch(self.history_[self.monitor], direction)
+        else:
+            self.best_epoch_ = best_epoch(self.loss_curve_, "min")
+
+    def _report_divergence(self, trained):
+        if trained.diverged_epoch is None:
+            return
+        has_unit = hasattr(self, "normalize_y")
+        text = divergence_text(
+            trained.diverged_epoch, trained.is_finite, self._rate(), has_unit
+        )
+        if not trained.is_finite:
+            raise DivergenceError(text)
+        warnings.warn(text, DivergenceWarning, stacklevel=4)
+
+    def _rate(self):
+        """Return the learning rate that was trained with last."""
+        if isinstance(self._network, LateNetwork):  # Whose optimizer has no model.
+            rate = self.learning_rate
+            return BUILT_IN["learning_rate"] if rate is None else rate
+        # A build function, an optimizer or a callback may have set another.
+        return float(self._network.model.optimizer.learning_rate)
+
+
+# Parameters that may make of a network what cannot be computed.
+_COMPUTED = (
+    *("activation", "output_activation", "normalization", "l1", "l2", "dtype"),
+    *("loss", "loss_kwargs", "metrics", "compile_kwargs"),
+)

@@ -1,0 +1,1 @@
+"""A network: built, compiled, described, asked for outputs, saved and brought back."""

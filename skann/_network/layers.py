@@ -1,0 +1,83 @@
+"""What the engine knows of Keras' own layers."""
+
+import keras
+
+from skann._network.unit import unit_layer
+from skann._training.fingerprint.libraries import is_as_made, is_of_library
+from skann.models import CastPenalty
+
+_PENALTIES = {
+    type(None),
+    keras.regularizers.L1,
+    keras.regularizers.L2,
+    keras.regularizers.L1L2,
+    CastPenalty,
+}
+
+
+def is_plain_dense(layer):
+    """Whether a layer is a dense layer with at most a penalty on its kernel."""
+    if type(layer) is not keras.layers.Dense or not is_as_made(layer):
+        return False
+    extras = (
+        layer.bias_regularizer,
+        layer.activity_regularizer,
+        layer.kernel_constraint,
+        layer.bias_constraint,
+        layer.lora_enabled,
+        layer.quantization_mode,
+    )
+    known = type(layer.kernel_regularizer) in _PENALTIES
+    return known and not any(extras) and _has_plain_variables(layer)
+
+
+def _has_plain_variables(layer):
+    """Whether a dense layer's variables are treated as the layer says."""
+    penalties = [layer.kernel_regularizer] + [None] * (len(layer.weights) - 1)
+    return all(
+        variable.regularizer is penalty
+        and variable.constraint is None
+        and variable.trainable == layer.trainable
+        for variable, penalty in zip(layer.weights, penalties, strict=True)
+    )
+
+
+def passes_on(layer):
+    """Whether a Flatten or a Dropout is one with nothing out of the ordinary."""
+    # Of channels that come first it makes other columns than NumPy's reshape.
+    ordered = getattr(layer, "data_format", "channels_last") == "channels_last"
+    return ordered and is_as_made(layer) and layer.activity_regularizer is None
+
+
+def is_plain_stack(model):
+    """Whether a model is a stack of Keras' common layers, with its own activations."""
+    if type(model) is not keras.Sequential or not is_as_made(model):
+        return False
+    unit = unit_layer(model)
+    return all(
+        type(layer) in _COMMON
+        and is_as_made(layer)
+        and is_keras_activation(
+            getattr(layer, "activation", keras.activations.linear),
+            vars(keras.activations),
+        )
+        for layer in model.layers
+        if layer is not unit
+    )
+
+
+_COMMON = {
+    keras.layers.Flatten,
+    keras.layers.Dense,
+    keras.layers.Dropout,
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.Activation,
+}
+
+
+def is_keras_activation(function, names):
+    """Whether a function is Keras' own activation of one of these names."""
+    name = getattr(function, "__name__", "")
+    known = name in names and function is getattr(keras.activations, name, None)
+    return known and is_of_library(function)

@@ -1,0 +1,31 @@
+"""What a pickle of a fitted estimator holds in the place of its Keras model."""
+
+from skann._network import serialisation
+from skann._network.build import build_model
+from skann._network.state import positions_of_optimizer, state_of
+from skann._network.unit import unit_of
+
+
+def pack(model, recipe):
+    """Return a model as plain data, arrays and the user's own classes and functions.
+
+    Parameters
+    ----------
+    model : keras.Model
+    recipe : tuple or None
+        Arguments of ``build_model`` that build such a model again, for one whose
+        configuration does not.
+    """
+    if recipe is None:
+        return {"recipe": None, **serialisation.freeze(model)}
+    # Another model may have been put into the place of the one that it built.
+    recipe = (*recipe[:4], unit_of(model))
+    optimized = positions_of_optimizer(model)
+    return {"recipe": recipe, "state": state_of(model), "optimized": optimized}
+
+
+def unpack(packed):
+    """Return the model that `pack` was given."""
+    if packed["recipe"] is None:
+        return serialisation.thaw(packed)
+    return serialisation.refill(build_model(*packed["recipe"]), packed)

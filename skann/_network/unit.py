@@ -1,0 +1,184 @@
+"""y's own unit: a network's last layer, which brings what was learned to it.
+
+A network learns best what has a mean of 0 and a deviation of 1. Its last layer, one of
+Keras' own, multiplies by y's deviation and adds y's mean. So whatever looks at the
+network (losses, metrics, callbacks, files) sees y. Only the gradient is another: in
+training it comes through this layer as it would be of a normalised y, so that neither
+the steps nor the best learning rate depend on y's unit.
+"""
+
+import functools
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from skann._training.fingerprint.libraries import is_as_made
+from skann.exceptions import ModelError
+
+# By this name the layer is known, also in a model that comes from a file.
+NAME = "unit_of_y"
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """What brings outputs to y's unit, one number for each of them.
+
+    Attributes
+    ----------
+    shift, scale : ndarray of shape (n_outputs,), dtype=float64
+        Outputs are multiplied by `scale`, then `shift` is added.
+    gradient : ndarray of shape (n_outputs,), dtype=float64
+        By what gradients are multiplied on their way back. `scale` is the true one.
+    """
+
+    shift: np.ndarray
+    scale: np.ndarray
+    gradient: np.ndarray
+
+    @property
+    def is_extreme(self):
+        """Whether squares in this unit may be beyond the range of float32."""
+        return not (self.scale.min() > 1e-15 and self.scale.max() < 1e15)
+
+    def normalised(self, y):
+        """Map y of shape (n, n_outputs) to what the layers before the last learn."""
+        return (y - self.shift) / self.scale
+
+
+def add_unit(model, unit):
+    """Put the layer behind a compiled model's last one, and return the model.
+
+    Parameters
+    ----------
+    model : keras.Sequential or keras.Model
+        Sequential or functional, with a single output. A sequential one is changed.
+    unit : Unit
+
+    Raises
+    ------
+    ModelError
+        For a model of another class: its steps may be of its own.
+    """
+    kind = type(model)
+    is_known = is_as_made(model) or isinstance(model, keras.Sequential)
+    known = kind.__module__.startswith("keras.") and is_known
+    if not known or len(model.outputs) != 1:
+        raise ModelError(
+            f"normalize_y=True cannot put a layer behind a network of class "
+            f"{kind.__name__}, whose steps are its own. Scale y by scikit-learn's "
+            "TransformedTargetRegressor, or use normalize_y=False."
+        )
+    # In float64, for the mean may be large beside the deviation.
+    layer = keras.layers.Rescaling(
+        _plain(unit.scale), _plain(unit.shift), dtype="float64", name=NAME
+    )
+    if isinstance(model, keras.Sequential):
+        model.add(layer)
+        scaled = model
+    else:
+        (output,) = model.outputs
+        scaled = keras.Model(model.inputs, layer(output), name=model.name)
+    # Keras has no public name for what a model was compiled with. Names of the output,
+    # which is another now, are left out.
+    given = {k: _the_only(v) for k, v in model._compile_config.config.items()}
+    given["loss"] = _in_full_precision(given["loss"])
+    scaled.compile(**given)
+    return scaled
+
+
+def _the_only(thing):
+    return next(iter(thing.values())) if isinstance(thing, dict) else thing
+
+
+def _plain(numbers):
+    """Return a float, or a list of floats where there are several."""
+    numbers = [float(number) for number in numbers]
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _in_full_precision(loss):
+    """Return a loss of Keras' as one that computes in float64.
+
+    One of the user's may hold numbers of another type: it stays as it is.
+    """
+    if not type(loss).__module__.startswith("keras."):
+        return loss
+    precise = object.__new__(type(loss))
+    policy = keras.dtype_policies.get("float64")
+    vars(precise).update(vars(loss), _dtype_policy=policy, _dtype="float64")
+    return precise
+
+
+def unit_layer(model):
+    """Return a model's layer of this kind, or None."""
+    layers = getattr(model, "layers", None)
+    last = layers[-1] if layers else None
+    is_unit = type(last) is keras.layers.Rescaling and last.name == NAME
+    return last if is_unit else None
+
+
+def unit_of(model):
+    """Return what a model's layer holds, or None where it has no such layer."""
+    layer = unit_layer(model)
+    if layer is None:
+        return None
+    scale = np.atleast_1d(np.asarray(layer.scale, dtype=np.float64))
+    shift = np.atleast_1d(np.asarray(layer.offset, dtype=np.float64))
+    return Unit(shift, scale, scale)
+
+
+class Constant:
+    """A number of the layer's as an argument of a program: it stands for a variable."""
+
+    trainable = False
+    dtype = "float64"
+
+    def __init__(self, value):
+        self._value = tf.Variable(value, trainable=False, dtype=tf.float64)
+        self.shape = self._value.shape
+
+    @property
+    def handle(self):
+        """That of tensorflow's variable."""
+        return self._value.handle
+
+
+def constants_of(model, unit=None):
+    """Return shift, scale and gradient of a model's layer, or nothing without one.
+
+    With `unit`, that one's numbers.
+    """
+    own = unit_of(model)
+    if own is None:
+        return []
+    unit = own if unit is None else unit
+    return [Constant(part) for part in (unit.shift, unit.scale, unit.gradient)]
+
+
+@contextmanager
+def rescaling_by(model, constants):
+    """Let a model's layer compute by these constants while the block runs."""
+    layer = unit_layer(model)
+    if layer is None:
+        yield
+        return
+    layer.call = functools.partial(_rescaled, constants)
+    try:
+        yield
+    finally:
+        del layer.call
+
+
+def _rescaled(constants, inputs):
+    shift, scale, gradient = (
+        tf.convert_to_tensor(constant._value) for constant in constants
+    )
+
+    @tf.custom_gradient
+    def rescaled(z):
+        return z * scale + shift, lambda upstream: upstream * gradient
+
+    return rescaled(tf.cast(inputs, tf.float64))

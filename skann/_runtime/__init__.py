@@ -1,0 +1,1 @@
+"""The process around skann: its libraries, its settings, its generators, its files."""

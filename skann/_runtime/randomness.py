@@ -1,0 +1,180 @@
+"""Randomness: the seeds a fit draws from `random_state`, and a fence for user code.
+
+`random_state` alone decides a fit. Nothing here reads or moves a global generator,
+but for the time a user's build function runs: then the global ones are set from
+the fit's seed, one such function at a time, and put back as they were.
+"""
+
+import copy
+import random
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+# No public way leads to tensorflow's global seed and its counter, or to Keras'
+# global seed generator, and both must be put back as they were. Nor does one lead to
+# what layers without a seed draw theirs from.
+from keras.src.backend.common import global_state
+from keras.src.random import seed_generator
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED
+from sklearn.utils import check_random_state
+from tensorflow.python.eager import context as tf_context
+
+from skann._runtime import process
+
+# Where Keras counts the names it has given; its source has no constant for it.
+_NUMBERS_OF_NAMES = "object_name_uids"
+_KERAS_GLOBALS = (GLOBAL_SEED_GENERATOR, GLOBAL_RANDOM_SEED)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of one fit: initial weights, validation split, order of the rows."""
+
+    weights: int
+    split: int
+    order: int
+
+    @classmethod
+    def draw(cls, random_state):
+        """Draw seeds from `random_state` (int, RandomState or None).
+
+        None takes fresh ones from the operating system, where scikit-learn would
+        read NumPy's global generator: a fit must not depend on it.
+        """
+        if random_state is None:
+            random_state = np.random.RandomState(np.random.MT19937())
+        rng = check_random_state(random_state)
+        return cls(*(int(seed) for seed in rng.randint(1, 2**31 - 1, size=3)))
+
+    def row_order(self, epoch, n_rows):
+        """Return the order of the training rows in one epoch, of shape (n_rows,).
+
+        It follows from the epoch's number, so that a fit which is interrupted,
+        pickled or continued elsewhere goes on as it would have.
+        """
+        return np.random.default_rng([self.order, epoch]).permutation(n_rows)
+
+
+@contextmanager
+def fresh_names(beside=False):
+    """Let Keras number layers, "dense", "dense_1", as in a fresh process.
+
+    A network is then the same, names included, whatever was built before it. Besides,
+    tensorflow keeps some 35 KB for every name of a variable that it has not seen yet.
+
+    With `beside`, names are others than those of the layers that were made outside of
+    such blocks: the network may hold some of these.
+    """
+    saved = global_state.get_global_attribute(_NUMBERS_OF_NAMES)
+    numbers = copy.copy(saved) if beside else None
+    global_state.set_global_attribute(_NUMBERS_OF_NAMES, numbers)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(_NUMBERS_OF_NAMES, saved)
+
+
+class _Source:
+    """Draws for one block of code as Python's ``random`` does once it is seeded."""
+
+    def __init__(self, seed):
+        self._start(seed)
+
+    def _start(self, seed):
+        self._seed, self._own = seed, random.Random(seed)
+
+    def randint(self, low, high):
+        seed = global_state.get_global_attribute(GLOBAL_RANDOM_SEED)
+        if seed != self._seed:  # The build function has called set_random_seed.
+            self._start(seed)
+        return self._own.randint(low, high)
+
+
+class _EachThreadsOwn:
+    """Stands in for Python's ``random`` in Keras, which has nothing else to draw from.
+
+    The module's generator is everybody's. A thread that builds a network draws from a
+    source of its own here, and all others from the module as ever.
+    """
+
+    def __init__(self):
+        self._n_users = 0
+        self._threads = threading.local()
+
+    @contextmanager
+    def drawing_from(self, source):
+        """Let this thread draw from a source for a block."""
+        outer = getattr(self._threads, "source", random)
+        with process.LOCK:
+            if not self._n_users:
+                self._before = seed_generator.python_random
+                seed_generator.python_random = self
+            self._n_users += 1
+        self._threads.source = source
+        try:
+            yield
+        finally:
+            self._threads.source = outer
+            with process.LOCK:
+                self._n_users -= 1
+                if not self._n_users:
+                    seed_generator.python_random = self._before
+
+    def __getattr__(self, name):
+        return getattr(getattr(self._threads, "source", random), name)
+
+
+_SOURCES = _EachThreadsOwn()
+
+
+@contextmanager
+def seeded_keras(seed):
+    """Have Keras draw initial weights and seeds by a seed, in this thread and block.
+
+    No generator that is anybody else's is read or moved.
+    """
+    saved = [global_state.get_global_attribute(name) for name in _KERAS_GLOBALS]
+    global_state.set_global_attribute(GLOBAL_RANDOM_SEED, seed)
+    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
+    try:
+        with _SOURCES.drawing_from(_Source(seed)):
+            yield
+    finally:
+        for name, value in zip(_KERAS_GLOBALS, saved, strict=True):
+            global_state.set_global_attribute(name, value)
+
+
+@contextmanager
+def seeded_globals(seed, tensorflow=True):
+    """Set all generators for a block in which code of the user's builds a network.
+
+    Python's, NumPy's and tensorflow's are everybody's: other threads that draw from
+    them in such a block draw by its seed. So there is one at a time, and none for
+    skann's own networks.
+
+    Setting tensorflow's has it prepare every traced function anew, some 50 ms for each
+    that is called again; it is left alone where no weights are to be drawn.
+    """
+    with seeded_keras(seed), process.fence() as has_fence:
+        if not has_fence:
+            yield
+            return
+        tf_state = vars(tf_context.context())
+        saved_tf = {name: tf_state.get(name) for name in ("_seed", "_rng")}
+        saved_python = random.getstate()
+        saved_numpy = np.random.get_state()  # noqa: NPY002
+        if tensorflow:
+            tf.random.set_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(saved_python)
+            np.random.set_state(saved_numpy)  # noqa: NPY002
+            tf_state.update(saved_tf)

@@ -1,0 +1,150 @@
+"""Start tensorflow: without its messages, without taking a whole GPU, and by itself.
+
+What tensorflow reads from the environment it reads once: how much it logs while it is
+imported, what XLA is told when XLA first asks, threads and the memory of a GPU when it
+makes its devices. Each is set for the time in which it is read and put back, so that
+child processes inherit nothing, and only where the user has not set it.
+"""
+
+import ctypes
+import gc
+import json
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+from skann._runtime import fork, process
+from skann._runtime.quiet import without_chatter
+
+_SILENT = "3"
+_EXTRA_OPTIONS = "--xla_backend_extra_options="
+_SMALL_LOOPS = f"{_EXTRA_OPTIONS}xla_cpu_small_while_loop_byte_threshold=80000"
+
+
+def check_backend():
+    """Raise ImportError where Keras is set to run on something else."""
+    name, where = _backend()
+    if name not in (None, "tensorflow"):
+        raise ImportError(
+            f"skann needs Keras on tensorflow, and Keras is set to {name!r} ({where}): "
+            "set KERAS_BACKEND=tensorflow in the environment before Python starts."
+        )
+
+
+def _backend():
+    """Return the name of Keras' backend as set, or None, and where it is set."""
+    if "keras" in sys.modules:
+        import keras
+
+        return keras.config.backend(), "keras is imported already"
+    if os.environ.get("KERAS_BACKEND"):
+        return os.environ["KERAS_BACKEND"], "KERAS_BACKEND"
+    home = os.environ.get("KERAS_HOME") or Path(os.path.expanduser("~"), ".keras")
+    path = Path(home, "keras.json")
+    try:
+        return json.loads(path.read_text()).get("backend"), path
+    except (OSError, ValueError, AttributeError):
+        return None, path
+
+
+@contextmanager
+def one_collection():
+    """Collect garbage once, after the block, instead of again and again in it.
+
+    What is imported makes some 400,000 objects that stay. Python looks through all of
+    them each time they have grown by a quarter, 0.2 s at last, and once more in the
+    first fit, where a user waits for it.
+    """
+    if not gc.isenabled() or "tensorflow" in sys.modules:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.collect()
+
+
+@contextmanager
+def quiet_import():
+    """Hold back tensorflow's start-up messages while the block imports it.
+
+    Does nothing where tensorflow is imported already, and where the user has set
+    ``TF_CPP_MIN_LOG_LEVEL`` to show more. tensorflow keeps to the level that it had at
+    its import.
+    """
+    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL", _SILENT)
+    if "tensorflow" in sys.modules or level != _SILENT:
+        yield
+        return
+    with process.environment(TF_CPP_MIN_LOG_LEVEL=_SILENT), without_chatter():
+        yield
+
+
+def set_up_xla():
+    """Tell XLA, before anybody uses it, what a process can tell it only once."""
+    from skann._runtime import disk_cache
+
+    # Anything else names a file of flags.
+    flags = os.environ.get("XLA_FLAGS", "")
+    if flags.strip()[:1] not in ("", "-"):
+        disk_cache.turn_on()
+        return
+    with process.environment(XLA_FLAGS=_with_small_loops(flags)):
+        _have_xla_read_its_flags()
+        disk_cache.turn_on()
+
+
+def _with_small_loops(flags):
+    """Have XLA compile a loop whose steps touch few bytes to one function.
+
+    By itself it does so for 1024 bytes a step, and else calls a function for each
+    operation, which takes longer than the arithmetic of a small network's. In one
+    function it multiplies matrices by plain loops: the bound is where that is no loss
+    yet. It is for all of a process.
+    """
+    return flags if _EXTRA_OPTIONS in flags else f"{flags} {_SMALL_LOOPS}".strip()
+
+
+def _have_xla_read_its_flags():
+    """Have XLA read ``XLA_FLAGS`` now rather than when it first compiles.
+
+    No Python leads there but compiling something, which starts tensorflow's threads.
+    Where the function is not found, XLA's own bound on small loops holds.
+    """
+    from tensorflow.python import _pywrap_tensorflow_internal as library
+
+    try:
+        read = ctypes.CDLL(library.__file__)._ZN3xla28ParseDebugOptionFlagsFromEnvEb
+    except (OSError, AttributeError):
+        return
+    read.argtypes, read.restype = [ctypes.c_bool], None
+    read(False)  # Not to set the options back first.
+
+
+def start():
+    """Have tensorflow make its devices, with as many threads as this process may take.
+
+    joblib and Dask tell their workers in ``OMP_NUM_THREADS``. (What `tf.config` has
+    for it is part of the disk cache's keys.) And the first process would take all of a
+    GPU's memory, so that others fail.
+
+    Raises
+    ------
+    RuntimeError
+        In a process in which tensorflow cannot run.
+    """
+    fork.check()
+    from tensorflow.python.eager import context
+
+    # Nothing public tells whether there are devices yet, or makes them.
+    if context.context()._initialized:
+        return
+    settings = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    if os.environ.get("OMP_NUM_THREADS"):
+        settings["TF_NUM_INTRAOP_THREADS"] = os.environ["OMP_NUM_THREADS"]
+    wanted = {k: v for k, v in settings.items() if k not in os.environ}
+    with process.environment(**wanted):
+        context.context().ensure_initialized()

@@ -1,0 +1,1 @@
+"""All that a traced function depends on, as a digest."""

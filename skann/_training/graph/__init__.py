@@ -1,0 +1,1 @@
+"""Keras' own train step, many times in one loop inside of tensorflow."""

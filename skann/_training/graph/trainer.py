@@ -1,0 +1,193 @@
+"""A model, its feeds and the programs that train it, an epoch a call."""
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+
+from skann._runtime import fork
+from skann._training.graph.program import check_compilable, compiling_pays, program_for
+from skann._training.graph.variables import ProgramVariables, read
+from skann._training.graph.widths import shared_units
+from skann._training.numpy.description import is_known
+from skann._training.numpy.stack import Evaluation, show_loss
+
+
+class Trainer:
+    """Trains one model on a feed, an epoch a call.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled; its variables are created by ``prepare``.
+    feed, validation : Feed or None
+    batch_size : int
+    row_order : callable of (epoch, n_rows)
+    n_steps : int
+        Steps that are planned, which decide whether compiling pays.
+    watched : bool
+        Whether callbacks may look at the model, or change it, between epochs. If not,
+        its variables may have their values at the end only.
+    unit : Unit or None
+        How gradients go back through the layer of y's unit, if there is one.
+
+    Raises
+    ------
+    NotCompilable
+        With the reason.
+    """
+
+    def __init__(
+        self, model, feed, validation, batch_size, row_order, n_steps, watched, unit
+    ):
+        fork.check()
+        check_compilable(model)
+        self.model = model
+        self.feed = feed
+        self.validation = validation
+        self.row_order = row_order
+        self.steps = -(-len(feed) // batch_size)
+        self._batch_size = batch_size
+        self._watched = watched
+        self._weights = None
+        self._variables = ProgramVariables(model, unit)
+        self._train = self._phase(feed, batch_size, "train", n_steps)
+        # The loss of a plain stack needs no program of its own.
+        self._evaluation = None
+        known = feed.rows_dtype == feed.dtype and (
+            is_known(model, feed.row_shape, dropout=True)
+        )
+        if validation is not None and known:
+            self._evaluation = Evaluation(model, validation)
+        with _meanwhile(self._train.compile, self._train.needs_compiling):
+            if validation is not None and self._evaluation is None:
+                self._test = self._phase(validation, batch_size, "test", n_steps)
+                if self._test.needs_compiling:
+                    self._test.compile()
+
+    def _phase(self, feed, batch_size, mode, n_steps):
+        pays = compiling_pays(n_steps)
+        units = shared_units(self.model, n_steps) if pays else None
+        how = (batch_size, mode, pays and len(feed) >= batch_size)
+        program = program_for(self.model, units, feed, *how)
+        self._variables.take_shapes(program.shapes)
+        return Phase(feed, batch_size, program, self._variables.values)
+
+    def epoch(self, epoch):
+        """Train for one epoch and return its logs (dict of float)."""
+        return self.first_batches(epoch, self.steps)
+
+    def first_batches(self, epoch, n_batches):
+        """Train on the first batches of an epoch only and return its logs."""
+        if self._watched:
+            self._variables.pull()
+        self._weights = None
+        order = self.row_order(epoch, len(self.feed))
+        logs = self._train.run(order[: n_batches * self._batch_size])
+        if self._watched:
+            self._variables.publish()
+        return logs
+
+    def validate(self, n_batches=None):
+        """Evaluate on the validation rows, or their first batches; return logs."""
+        if self._watched:
+            self._variables.pull()
+        few = [] if n_batches is None else [n_batches * self._batch_size]
+        if self._evaluation is not None:
+            logs = self._evaluation.logs(self.weights(), *few)
+            if self._watched:
+                show_loss(self.model, logs)
+            return logs
+        return self._test.run(np.arange(len(self.validation))[slice(*few or [None])])
+
+    def weights(self):
+        """Return the values of the model's weights, as they are now."""
+        if self._watched:  # A callback may have changed them.
+            self._variables.pull()
+            return self._variables.weights()
+        # Two callbacks and the validation ask for them in each epoch.
+        if self._weights is None:
+            self._weights = self._variables.weights()
+        return self._weights
+
+    def optimizer_state(self):
+        """Return the optimizer's state, as it is now."""
+        return read(self._variables.of_optimizer)
+
+    def set_optimizer_state(self, state):
+        """Give the optimizer a state that it has had."""
+        for variable, value in zip(self._variables.of_optimizer, state, strict=True):
+            variable.assign(value)
+
+    def finish(self):
+        """Give the model its variables, averaged weights as Keras' fit does."""
+        if not self._watched:  # Else it has them, and a callback may have changed them.
+            self._variables.publish()
+        finalize(self.model)
+
+
+def finalize(model):
+    """Give a model the averaged weights of its optimizer, if it keeps any."""
+    if isinstance(model.optimizer, keras.optimizers.Optimizer):
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+
+
+@contextlib.contextmanager
+def _meanwhile(work, needed):
+    """Do something in another thread while the block runs, if it is needed.
+
+    tensorflow compiles without Python's lock: one program while the other is traced.
+    """
+    if not needed:
+        yield
+        return
+    with ThreadPoolExecutor(1) as elsewhere:
+        doing = elsewhere.submit(work)
+        yield
+        doing.result()
+
+
+class Phase:
+    """One pass of a model's program over a feed."""
+
+    def __init__(self, feed, batch_size, program, variables):
+        self.feed = feed
+        self.batch_size = batch_size
+        self.program = program
+        self._variables = variables
+        self._handles = [variable.handle for variable in variables]
+        self.rows_per_chunk = batch_size * feed.steps_per_chunk(batch_size)
+
+    @property
+    def needs_compiling(self):
+        """Whether the program is one of XLA's, not compiled yet."""
+        return self.program.is_xla and not self.program.is_compiled
+
+    def compile(self):
+        """Have the program compiled."""
+        self.program.compile(self._variables)
+
+    def run(self, order):
+        """Run over the feed's rows in this order and return the last logs."""
+        end = len(order)
+        if self.program.is_xla and not self.program.fills_up:
+            end -= end % self.batch_size
+        logs = {}
+        for start in range(0, end, self.rows_per_chunk):
+            chunk = order[start : min(start + self.rows_per_chunk, end)]
+            data = self.feed.take(chunk)
+            if self.program.is_xla:
+                data = [self._padded(part) for part in data]
+            logs = self.program.loop(self._handles, data, len(chunk), start == 0)
+        if end < len(order):
+            logs = self.program.step(self._handles, self.feed.take(order[end:]))
+        return {name: float(value) for name, value in logs.items()}
+
+    def _padded(self, part):
+        """Bring a chunk to the one length that the program is compiled for."""
+        missing = self.rows_per_chunk - len(part)
+        if not missing:
+            return part
+        # Of a row that is there: zeros might be what a layer cannot take.
+        return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])

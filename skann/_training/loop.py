@@ -1,0 +1,208 @@
+"""The way in which a fit is trained, and what became of it."""
+
+from dataclasses import dataclass
+
+from skann._runtime.threads import one_blas_thread
+from skann._training.epochs import Epochs, UnderWay
+from skann._training.graph.program import (
+    NotCompilable,
+    check_compilable,
+    compiling_pays,
+)
+from skann._training.graph.trainer import Trainer
+from skann._training.keras_fit import train_by_keras
+from skann._training.numpy.trainer import DenseTrainer, KerasState, is_plain
+from skann._training.restoring import (
+    EarlyStopping,
+    KeepFinite,
+    ReadsWeights,
+    Restore,
+    restored_epoch,
+)
+from skann.exceptions import EngineError
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What became of a fit.
+
+    Attributes
+    ----------
+    history : dict of list of float
+    engine : {"compiled", "keras"}
+    diverged_epoch : int or None
+        Number of the epoch, from 0, whose loss was NaN or infinite.
+    is_finite : bool
+        Whether the model has finite weights; it has not where the first epoch
+        diverged.
+    restored : int or None
+        Position in ``history`` of the epoch whose weights early stopping put back.
+    """
+
+    history: dict
+    engine: str
+    diverged_epoch: int | None
+    is_finite: bool
+    restored: int | None
+
+
+def train(
+    model,
+    feed,
+    validation,
+    *,
+    callbacks,
+    batch_size,
+    row_order,
+    initial_epoch,
+    epochs,
+    verbose,
+    engine,
+    unit=None,
+    batch_callback=None,
+):
+    """Train a compiled Keras model in place.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled and built.
+    feed, validation : Feed
+        Training rows, and validation rows or None.
+    callbacks : list of keras.callbacks.Callback
+        Owned by this fit.
+    batch_size : int
+    row_order : callable of (epoch, n_rows)
+        Order of the training rows in an epoch.
+    initial_epoch, epochs : int
+        Number of the first epoch, and of the one after the last.
+    verbose : {0, 1, 2}
+    engine : {"auto", "compiled", "keras"}
+    unit : Unit, default=None
+        How gradients go back through the model's layer of y's unit; None as they are.
+    batch_callback : str, default=None
+        Name of a callback that must be called for every batch.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    EngineError
+        If ``engine="compiled"`` and this cannot run compiled.
+    """
+    rows = (feed, validation, batch_size, row_order)
+    guard = KeepFinite(unit)
+    # A fit before may have left the epoch at which it was to begin.
+    model._initial_epoch = None
+    watched = not all(isinstance(c, ReadsWeights) for c in callbacks)
+    given, callbacks = callbacks, _in_order(callbacks, guard)
+
+    def by_keras(callbacks, initial_epoch):
+        train_by_keras(model, *rows, callbacks, initial_epoch, epochs, verbose, unit)
+        return _trained("keras", guard, given)
+
+    if engine == "keras":
+        return by_keras(callbacks, initial_epoch)
+    n_batches = -(-len(feed) // batch_size)
+    n_steps = (epochs - initial_epoch) * n_batches
+
+    def make():
+        return trainer_for(model, *rows, n_steps, watched, unit)
+
+    try:
+        check_compilable(model, batch_callback)
+        # An error is told before callbacks hear of a fit.
+        trainer = make() if engine == "compiled" or not watched else None
+        run = Epochs(
+            model,
+            make,
+            feed,
+            callbacks,
+            n_batches,
+            epochs,
+            verbose,
+            None if watched else trainer,
+        )
+        with one_blas_thread():
+            run.run(initial_epoch)
+    except UnderWay as at:
+        _tell(at.reason, engine, verbose)
+        return by_keras(at.callbacks, at.epoch)
+    except NotCompilable as reason:
+        _tell(reason, engine, verbose)
+        return by_keras(callbacks, initial_epoch)
+    return _trained("compiled", guard, given)
+
+
+def _in_order(callbacks, guard):
+    """Return callbacks in the order in which they are called.
+
+    What one adds to the logs is there for those after it. Weights are put back before
+    any of them hears of the end.
+    """
+    keepers = [c for c in callbacks if isinstance(c, EarlyStopping)]
+    return [Restore(*keepers, guard), *callbacks, guard]
+
+
+def _tell(reason, engine, verbose):
+    """Say why a fit is trained by Keras, or raise where it must not be."""
+    if engine == "compiled":
+        raise EngineError(
+            f"engine='compiled' cannot run this fit: {reason}. With "
+            "engine='auto' it is trained by keras.Model.fit."
+        ) from reason
+    if verbose:
+        print(f"skann: training by keras.Model.fit, because {reason}.")
+
+
+def train_small(network, feed, validation, *, callbacks, batch_size, row_order, epochs):
+    """Train a network that has no Keras model in place.
+
+    Parameters
+    ----------
+    network : SmallNetwork
+    feed, validation : Feed
+        Training rows, and validation rows or None.
+    callbacks : list of ReadsWeights
+    batch_size : int
+    row_order : callable of (epoch, n_rows)
+    epochs : int
+
+    Returns
+    -------
+    Trained
+    """
+    guard = KeepFinite(network.description.unit)
+    rows = (feed, validation, batch_size, row_order)
+    trainer = DenseTrainer(network, network, *rows, watched=False)
+    in_order = _in_order(callbacks, guard)
+    with one_blas_thread():
+        steps = trainer.steps
+        Epochs(network, None, feed, in_order, steps, epochs, trainer=trainer).run(0)
+    return _trained("compiled", guard, callbacks)
+
+
+def _trained(engine, guard, callbacks):
+    is_finite = guard.diverged_epoch is None or guard.weights is not None
+    restored = restored_epoch(callbacks)
+    if restored is not None:
+        restored -= guard.first_epoch
+    return Trained(guard.history, engine, guard.diverged_epoch, is_finite, restored)
+
+
+def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched, unit):
+    """Return what trains the model: work and model decide, never a clock.
+
+    Raises
+    ------
+    NotCompilable
+        With the reason.
+    """
+    check_compilable(model)
+    arguments = (model, feed, validation, batch_size, row_order)
+    plain = feed.rows_dtype == feed.dtype and is_plain(model, feed.row_shape)
+    if plain and not compiling_pays(n_steps, model.count_params()):
+        return DenseTrainer(model, KerasState(model), *arguments[1:], watched)
+    return Trainer(*arguments, n_steps, watched, unit)

@@ -1,0 +1,1 @@
+"""Little work on a stack of dense layers, in NumPy."""
