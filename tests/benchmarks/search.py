@@ -155,7 +155,7 @@ def beside_scikeras(number, epochs):
 
 def parts():
     """Return where the time of a first and of a later search goes, in seconds."""
-    import skann._estimators.base as base
+    from skann._estimators import base, training
     from skann._network.inference import Network
     from skann._training.graph import trainer
     from skann._training.graph.program import Program
@@ -165,7 +165,7 @@ def parts():
     spent = Counter()
     watched = [
         (base, "build_model", "building networks"),
-        (base, "prepare", "creating the optimizer's variables"),
+        (training, "prepare", "creating the optimizer's variables"),
         (trainer.Trainer, "__init__", "tracing, compiling, loading"),
         (Program, "loop", "compiled loops"),
         (Program, "step", "last, short batches"),
