@@ -60,7 +60,7 @@ def test_what_others_write_is_passed_on_at_once(other):
 
 
 def bare(code, **environment):
-    """Run code in a new process that knows `_quiet`, without the rest of skann."""
+    """Run code in a new process that knows `quiet`, without the rest of skann."""
     begin = f"import sys; sys.path.insert(0, {str(Path(quiet.__file__).parent)!r})\n"
     return subprocess.run(
         [sys.executable, "-c", begin + code],
@@ -74,7 +74,7 @@ def bare(code, **environment):
 def test_an_abort_shows_its_reason():
     ended = bare("""
 import os
-from _quiet import without_chatter
+from quiet import without_chatter
 with without_chatter():
     os.write(2, b"I0000 00:00:1795635865.871167 1 port.cc:1] oneDNN custom operations ")
     os.write(2, b"are on. You may\\nFatal: no AVX")
@@ -87,7 +87,7 @@ with without_chatter():
 def test_standard_error_is_put_back():
     ended = bare("""
 import os, sys
-from _quiet import without_chatter
+from quiet import without_chatter
 before = os.fstat(2), os.listdir("/proc/self/fd") if os.path.isdir("/proc") else 0
 for executable in (sys.executable, "/usr/bin/program", "", None, "/no/python"):
     sys.executable = executable
