@@ -140,7 +140,7 @@ def test_the_loop_of_a_small_network_is_one_function(searches):
         ("--xla_dump_to=/d", f"--xla_dump_to=/d {start._SMALL_LOOPS}"),
         # The user's own.
         (start._EXTRA_OPTIONS + "a=1", start._EXTRA_OPTIONS + "a=1"),
-        ("/file/of/flags", None),
+        (__file__, __file__),  # A file of flags.
     ],
 )
 def test_flags_of_the_users_stay(before, told, monkeypatch):
@@ -155,8 +155,59 @@ def test_flags_of_the_users_stay(before, told, monkeypatch):
     )
     monkeypatch.setattr(disk_cache, "turn_on", lambda: None)
     start.set_up_xla()
-    assert seen == [told] * (told is not None)
+    assert seen == [told]
     assert os.environ.get("XLA_FLAGS") == before
+
+
+@pytest.mark.parametrize("place", ["missing", "", "file/below", "circle"])
+@pytest.mark.parametrize("name", ["XLA_FLAGS", "TF_XLA_FLAGS", "TF_JITRT_FLAGS"])
+def test_a_file_of_flags_that_cannot_be_read_is_told(
+    name, place, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to("circle")
+    monkeypatch.setattr(start, "_have_xla_read_its_flags", pytest.fail)
+    path = str(tmp_path / place)
+    monkeypatch.setenv(name, path)
+    with pytest.raises(OSError, match=f"^{name}='{path}' in the environment names a"):
+        start.set_up_xla()
+
+
+@pytest.mark.parametrize("flags", [" ", "\t", "", "-", " --a", "--a /b"])
+def test_what_begins_with_a_dash_or_is_blank_is_no_file(flags):
+    assert not start.names_file(flags)
+
+
+@pytest.mark.parametrize(
+    ("flags", "ending"),
+    [
+        ("/no/such/file", "cannot be read: No such file or directory."),
+        (" ", "done"),  # tensorflow alone would open a file of this name.
+    ],
+)
+def test_no_flags_end_the_process(flags, ending):
+    code = """
+try:
+    import skann
+except OSError as error:
+    print(error)
+else:
+    import tensorflow as tf
+    tf.function(lambda x: 2 * x, jit_compile=True)(tf.ones(3))
+    print("done")
+"""
+    names = ("XLA_FLAGS", "TF_XLA_FLAGS")
+    settings = {name: flags for name in names} | {"SKANN_CACHE_DIR": "off"}
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    (line,) = run.stdout.splitlines()
+    assert line.endswith(ending)
 
 
 LIMITED = """

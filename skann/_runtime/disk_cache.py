@@ -26,6 +26,7 @@ from tensorflow.python import pywrap_tfe
 
 from skann._runtime import private_files as files
 from skann._runtime import process
+from skann._runtime.start import names_file
 
 # Of all versions and processors together. An entry takes some 0.3 MB.
 MOST_BYTES = 256 * 2**20
@@ -62,24 +63,29 @@ _HARVEST = threading.Lock()
 def turn_on():
     """Tell tensorflow to keep compiled programs, in memory, and note where disk is.
 
-    Nothing is done, and nothing is cached, where that is turned off, and where the
-    user has given tensorflow settings in a file or a cache already.
+    Nothing is cached where that is turned off, and where the user has given tensorflow
+    settings in a file or a cache already: then it reads those.
     """
     global _directory
-    root, flags = _root(), os.environ.get("TF_XLA_FLAGS", "")
-    _directory = None
-    if root is None or _SETTING in flags or not files.ARE_CHECKED:
-        return
-    if flags.strip()[:1] not in ("", "-"):  # Anything else names a file of flags.
-        return
+    flags = os.environ.get("TF_XLA_FLAGS", "")
+    _directory = _place(flags)
+    told = flags if _directory is None else f"{flags} {_OURS}"
+    # Of blanks alone tensorflow would make the name of a file.
+    with process.environment(TF_XLA_FLAGS=told if names_file(told) else told.strip()):
+        pywrap_tfe.TF_GetXlaConstantFoldingDisabled()
+
+
+def _place(flags):
+    """Return where programs of this machine are to lie, or None where nowhere."""
+    root = _root()
+    if root is None or _SETTING in flags or not files.ARE_CHECKED or names_file(flags):
+        return None
     try:
-        _directory = root / _kind_of_machine()
+        return root / _kind_of_machine()
     # Of what is not installed under its own name, as tensorflow in some distributions,
     # no version can be told.
     except PackageNotFoundError:
-        return
-    with process.environment(TF_XLA_FLAGS=f"{flags} {_OURS}".strip()):
-        pywrap_tfe.TF_GetXlaConstantFoldingDisabled()
+        return None
 
 
 def _root():

@@ -84,17 +84,49 @@ def quiet_import():
 
 
 def set_up_xla():
-    """Tell XLA, before anybody uses it, what a process can tell it only once."""
+    """Tell XLA, before anybody uses it, what a process can tell it only once.
+
+    Raises
+    ------
+    OSError
+        If the environment names a file of flags that cannot be read.
+    """
     from skann._runtime import disk_cache
 
-    # Anything else names a file of flags.
+    for name in _FLAGS:
+        _check_file_of_flags(name, os.environ.get(name, ""))
     flags = os.environ.get("XLA_FLAGS", "")
-    if flags.strip()[:1] not in ("", "-"):
-        disk_cache.turn_on()
-        return
-    with process.environment(XLA_FLAGS=_with_small_loops(flags)):
+    if not names_file(flags):
+        flags = _with_small_loops(flags)
+    with process.environment(XLA_FLAGS=flags):
         _have_xla_read_its_flags()
         disk_cache.turn_on()
+
+
+# tensorflow reads them together.
+_FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS", "TF_JITRT_FLAGS")
+
+
+def names_file(flags):
+    """Whether tensorflow takes flags in the environment for the name of a file."""
+    return flags.strip()[:1] not in ("", "-")
+
+
+def _check_file_of_flags(name, flags):
+    """Raise OSError for a file that tensorflow would end the process for.
+
+    It takes a directory for an empty file, which nobody means.
+    """
+    if not names_file(flags):
+        return
+    try:
+        with open(flags, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise type(error)(
+            f"{name}={flags!r} in the environment names a file of flags, as it does "
+            f"not begin with '-', and that cannot be read: {error.strerror}."
+        ) from error
 
 
 def _with_small_loops(flags):
