@@ -19,70 +19,56 @@ from skann._runtime import disk_cache, private_files
 from skann._training.graph import program
 from skann._training.graph.cache import PROGRAMS
 
+# What each process says: for each width what it predicts and reports, as a number.
 FIT = """
 import hashlib, sys
 import numpy as np
+import skann._runtime.disk_cache as cache
 import skann._training.graph.program as program
 program.STEPS_WORTH_COMPILING = 0
 from skann import MLPKerasRegressor
 X = np.random.default_rng(0).normal(size=(600, 5))
-for width in map(int, sys.argv[1:]):
+for what in sys.argv[1:]:
+    if what == "damage":
+        for path in cache._directory.glob("*.pb"):
+            path.write_bytes(b"rubbish")
+        continue
     model = MLPKerasRegressor(
-        n_hidden=1, n_neurons=width, epochs=2, early_stopping=True, dropout=0.1,
+        n_hidden=1, n_neurons=int(what), epochs=2, early_stopping=True, dropout=0.1,
         dtype="float32", random_state=0, activation="sigmoid", metrics=["mae"],
     )
-    print(width, hashlib.sha256(model.fit(X, X[:, 0]).predict(X).tobytes()).hexdigest())
+    told = model.fit(X, X[:, 0]).predict(X).tobytes() + repr(model.history_).encode()
+    print(what, hashlib.sha256(told).hexdigest())
 """
 
 
-def fits(place, *widths, cwd=None, **environment):
-    """Fit networks of these widths in a fresh process; return what they predict."""
-    run = subprocess.run(
-        [sys.executable, "-c", FIT, *map(str, widths)],
+def started(place, *what, cwd=None, **environment):
+    """Start a process that fits networks of these widths, one after the other."""
+    return subprocess.Popen(
+        [sys.executable, "-c", FIT, *map(str, what)],
         env={**os.environ, "SKANN_CACHE_DIR": str(place), **environment},
         cwd=cwd,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    assert run.returncode == 0, run.stderr
-    assert run.stderr == ""
-    return sorted(run.stdout.splitlines())
+
+
+def ended(process):
+    """Return what a process has told of each width."""
+    told, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert errors == ""
+    return dict(line.split() for line in told.splitlines())
 
 
 def entries(place):
     return sorted(Path(place).glob("*/*.pb"))
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory):
-    """A cache with the programs of one fit, and what that fit predicts."""
-    place = tmp_path_factory.mktemp("cache") / "programs"
-    return place, fits(place, 20)
-
-
-def test_a_process_finds_what_another_compiled(filled):
-    place, expected = filled
-    before = {path: path.stat().st_mtime_ns for path in entries(place)}
-    assert len(before) == 2  # To train, and to validate.
-    # Whatever else was fitted before it, under other names and numbers.
-    assert expected[0] in fits(place, 21, 20)
-    assert {path: path.stat().st_mtime_ns for path in entries(place)}.items() >= (
-        before.items()
-    )
-    assert len(entries(place)) == 4
-    assert expected == fits("off", 20)
-
-
-def mode(path):
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def test_the_cache_is_private(filled):
-    place, _ = filled
-    (directory,) = place.iterdir()
-    assert mode(place) == mode(directory) == 0o700
-    assert {mode(path) for path in entries(place)} == {0o600}
+def written(place):
+    """Return when each entry was written."""
+    return {path: path.stat().st_mtime_ns for path in entries(place)}
 
 
 def truncate(path):
@@ -101,68 +87,84 @@ def flip_bits(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    "damage", [truncate, fill_with_rubbish, flip_bits, Path.unlink]
-)
-def test_damaged_entries_are_compiled_again(filled, damage):
-    place, expected = filled
-    for path in entries(place):
-        damage(path)
-    assert fits(place, 20) == expected
-    assert len(entries(place)) >= 2
-    assert fits(place, 20) == expected
+DAMAGES = [truncate, fill_with_rubbish, flip_bits, Path.unlink]
 
 
-DAMAGE_WHILE_RUNNING = """
-import os, sys
-import skann._runtime.disk_cache as cache
-for path in cache._directory.glob("*.pb"):
-    path.write_bytes(b"rubbish")
-"""
+class Story:
+    """Three processes with one cache, and damage after the first and in the last."""
+
+    def __init__(self, place):
+        self.place = place
+        self.first = ended(started(place, 20, 21, 22))
+        self.modes = {path: mode(path) for path in [place, *place.rglob("*")]}
+        self.whole = written(place)
+        # Each damage has an entry of its own; the last two entries stay whole.
+        self.damaged = dict(zip(DAMAGES, self.whole, strict=False))
+        for damage, path in self.damaged.items():
+            self.whole.pop(path)
+            damage(path)
+        damaged = written(place)
+        # Whatever else was fitted before, under other names and numbers.
+        self.second = ended(started(place, 30, 20, 21, 22))
+        self.mended = written(place)
+        self.written = {p for p in self.mended if self.mended[p] != damaged.get(p)}
+        self.third = ended(started(place, 22, 21, 20, "damage", 30))
 
 
-def test_entries_damaged_while_a_process_runs(filled):
-    place, expected = filled
-    run = subprocess.run(
-        [sys.executable, "-c", "import skann" + DAMAGE_WHILE_RUNNING + FIT, "20"],
-        env={**os.environ, "SKANN_CACHE_DIR": str(place)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.splitlines() == expected
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_place_that_cannot_be_used_is_not_used(tmp_path, filled):
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    return Story(tmp_path_factory.mktemp("cache") / "programs")
+
+
+def test_a_process_finds_what_another_compiled(story):
+    assert len(story.whole) == 2
+    assert story.whole.keys().isdisjoint(story.written)
+    assert story.second.items() >= story.first.items()
+
+
+def test_each_width_has_entries_to_train_and_to_validate(story):
+    assert len(story.mended) == 2 * len(story.second)
+
+
+def test_the_cache_is_private(story):
+    (directory,) = story.place.iterdir()
+    of_files = {m for path, m in story.modes.items() if path.suffix == ".pb"}
+    assert story.modes[story.place] == story.modes[directory] == 0o700
+    assert of_files == {0o600}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_entries_are_compiled_again(story, damage):
+    assert story.damaged[damage] in story.written
+    assert story.second.items() >= story.first.items()
+    # What was written instead is read.
+    assert story.third.items() >= story.first.items()
+
+
+def test_entries_damaged_while_a_process_runs(story):
+    assert story.third["30"] == story.second["30"]
+
+
+def test_a_place_that_cannot_be_used_is_not_used(tmp_path, story):
     (tmp_path / "file").touch()
     # A file of flags, which tensorflow takes in the place of flags, is the user's.
     (tmp_path / "flags").write_text("--tf_xla_min_cluster_size=5")
     flags = {"TF_XLA_FLAGS": str(tmp_path / "flags")}
-    assert fits(tmp_path / "file" / "cache", 20, **flags) == filled[1]
+    told = ended(started(tmp_path / "file" / "cache", 20, **flags))
+    assert told["20"] == story.first["20"]
     assert sorted(os.listdir(tmp_path)) == ["file", "flags"]
 
 
-def test_a_place_may_be_relative_and_have_blanks(tmp_path, filled):
-    (tmp_path / "my cache").mkdir(0o755)
-    assert fits(".", 20, cwd=tmp_path / "my cache") == filled[1]
-    assert len(entries(tmp_path / "my cache")) == 2
-
-
-def test_two_processes_at_a_time(tmp_path):
-    place = tmp_path / "cache"
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", FIT, "22"],
-            env={**os.environ, "SKANN_CACHE_DIR": str(place)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    outputs = [run.communicate()[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0]
-    assert outputs[0] == outputs[1]
-    assert len(outputs[0]) > 64
+def test_two_processes_at_a_time_in_a_relative_place_with_blanks(tmp_path, story):
+    place = tmp_path / "my cache"
+    place.mkdir(0o755)
+    runs = [started(".", 20, cwd=place) for _ in range(2)]
+    assert [ended(run)["20"] for run in runs] == [story.first["20"]] * 2
+    assert len(entries(place)) == 2
 
 
 def test_each_processor_version_and_setting_has_its_own(monkeypatch):
