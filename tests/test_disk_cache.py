@@ -447,12 +447,25 @@ def test_what_others_can_change_is_not_used(cache, tmp_path, change):
     assert snapshot(tmp_path) == before
 
 
-def test_what_belongs_to_another_user_is_not_used(cache, monkeypatch, tmp_path):
-    name, me = compiled(), os.geteuid()
+@pytest.mark.parametrize("part", ["root", "programs", "entry"])
+def test_what_belongs_to_another_user_is_not_used(part, cache, monkeypatch, tmp_path):
+    name, fstat, stat = compiled(), os.fstat, os.stat
+    (entry,) = cache.glob("*.pb")
+    parts = {"root": cache.parent, "programs": cache, "entry": entry}
+    theirs = parts[part].stat().st_ino
+
+    def told(status):
+        fields = list(status)
+        fields[4] += fields[1] == theirs  # The owner.
+        return os.stat_result(fields)
+
     before = snapshot(tmp_path)
-    monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+    monkeypatch.setattr(os, "fstat", lambda file: told(fstat(file)))
+    monkeypatch.setattr(os, "stat", lambda *path, **how: told(stat(*path, **how)))
     assert not disk_cache._load(name)
-    compiled()
+    if part != "entry":
+        compiled()
+    disk_cache.drop(name)
     assert snapshot(tmp_path) == before
 
 
@@ -466,6 +479,20 @@ def test_what_is_put_in_its_place_while_it_is_read_is_not_seen(cache, monkeypatc
         return read(*arguments)
 
     monkeypatch.setattr(private_files, "read", swapped)
+    assert len(disk_cache._load(name)) == 1
+    assert not disk_cache._load(name)
+
+
+def test_what_is_put_in_the_place_of_all_caches_is_not_seen(cache, monkeypatch):
+    name, check, root = compiled(), private_files._check_own, cache.parent
+
+    def swapped(*arguments):
+        check(*arguments)
+        if cache.exists():
+            root.rename(root.with_name("was"))
+            root.mkdir()
+
+    monkeypatch.setattr(private_files, "_check_own", swapped)
     assert len(disk_cache._load(name)) == 1
     assert not disk_cache._load(name)
 
