@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from names import named
 from scipy import sparse
+from sklearn.linear_model import PoissonRegressor
 from sklearn.preprocessing import scale
 
 from skann import MLPKerasRegressor
@@ -93,15 +95,41 @@ def test_losses_by_name_class_object_and_function(data, loss):
     assert MLPKerasRegressor(**QUICK, loss=loss, epochs=30).fit(X, y).score(X, y) > 0.6
 
 
-def test_poisson_loss_predicts_rates():
+@pytest.mark.parametrize(
+    ("loss", "output", "engine"),
+    [
+        ("poisson", None, "auto"),
+        ("poisson", None, "keras"),
+        ("poisson", "softplus", "auto"),
+        (keras.losses.Poisson, None, "auto"),
+        (keras.losses.Poisson(), None, "auto"),
+    ],
+    ids=named,
+)
+def test_poisson_loss_predicts_rates(loss, output, engine):
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, size=(400, 2))
     rate = np.exp(1 + X[:, 0])
     y = rng.poisson(rate)
     model = MLPKerasRegressor(
-        **QUICK, loss="poisson", output_activation="exponential", epochs=30
+        **QUICK, loss=loss, output_activation=output, epochs=15, engine=engine
     )
-    assert np.corrcoef(model.fit(X, y).predict(X), rate)[0, 1] > 0.95
+    predicted = model.fit(X, y).predict(X)
+    assert (predicted > 0).all()
+    assert np.corrcoef(predicted, rate)[0, 1] > 0.95
+    name = model.model_.layers[-1].activation.__name__
+    assert name == (output or "exponential")
+
+
+def test_poisson_loss_without_hidden_layers_is_the_linear_model():
+    rng = np.random.default_rng(0)
+    X = np.linspace(0, 1, 100)[:, None]
+    y = rng.poisson(np.exp(1 + X[:, 0]))
+    model = MLPKerasRegressor(
+        n_hidden=0, loss="poisson", learning_rate=0.05, batch_size=100, epochs=1000
+    ).fit(X, y)
+    expected = PoissonRegressor(alpha=0, tol=1e-7).fit(X, y).predict(X)
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-3)
 
 
 def test_huber_takes_its_delta(data):

@@ -51,6 +51,8 @@ def asked_of_network(kind, loss, from_logits, output_activation):
     units, activation = target.units, target.output_activation
     if kind == "binary" and ("categorical" in loss or output_activation == "softmax"):
         units, activation = 2, "softmax"
+    if kind == "regression" and loss == "poisson":
+        activation = "exponential"  # It takes a logarithm of what is predicted.
     if from_logits or "hinge" in loss:
         activation = "linear"  # A logit, or a margin: its sign is the class.
     return units, output_activation or activation

@@ -43,8 +43,9 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         build function's own default; "relu" for the built-in network.
     output_activation : str or callable, default=None
         Keras activation of the outputs. None takes a linear output for the
-        built-in network, and is a build function's own default; relu, softplus and
-        exponential give positive predictions, sigmoid 0 to 1, tanh -1 to 1.
+        built-in network, or exponential under ``loss="poisson"``, and is a build
+        function's own default; relu, softplus and exponential give positive
+        predictions, sigmoid 0 to 1, tanh -1 to 1.
     kernel_initializer : str or keras.initializers.Initializer, default=None
         Initial weights. "auto" takes He's for relu and its relatives, LeCun's for
         selu and Glorot's otherwise. None is the build function's own default; "auto"
