@@ -5,6 +5,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import searches
 from distributed import Client, LocalCluster
 
 from skann import datasets
@@ -32,6 +33,12 @@ def fashion_mnist():
     if datasets._find_fashion_mnist() is None:
         pytest.skip(datasets._not_found_message())
     return datasets.load_fashion_mnist()
+
+
+@pytest.fixture(scope="module")
+def searches_alone(california):
+    """Searches of every kind, run by themselves."""
+    return searches.alone(*california)
 
 
 @pytest.fixture(scope="module")

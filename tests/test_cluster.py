@@ -12,6 +12,7 @@ import joblib
 import keras
 import numpy as np
 import pytest
+import searches
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.preprocessing import StandardScaler
@@ -43,6 +44,10 @@ def scores(search, n_folds=2):
 def test_a_worker_takes_its_share_of_the_cores(dask_client):
     for blas, tensorflow in dask_client.run(threads).values():
         assert blas == tensorflow == 1
+
+
+def test_searches_repeat(dask_client, searches_alone):
+    searches.assert_repeat("dask", searches_alone)
 
 
 def test_a_build_function_may_be_a_lambda(dask_client, houses):

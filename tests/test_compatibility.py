@@ -1,10 +1,9 @@
 """scikit-learn's own tools around skann's estimators, on small real data."""
 
-import joblib
 import numpy as np
 import pytest
-from scipy import stats
-from sklearn.base import clone, is_classifier, is_regressor
+import searches
+from sklearn.base import is_classifier, is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
@@ -18,15 +17,12 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import get_scorer, roc_auc_score
 from sklearn.model_selection import (
     GridSearchCV,
-    HalvingRandomSearchCV,
     KFold,
-    RandomizedSearchCV,
     StratifiedKFold,
     TunedThresholdClassifierCV,
     check_cv,
@@ -339,75 +335,13 @@ def test_partial_dependence_of_a_classifier(iris):
     assert virginica[0] < virginica[-1]
 
 
-# Searches: the same scores, whatever runs them.
-
-SEARCHES = {
-    "grid": lambda model: GridSearchCV(
-        model, {"n_neurons": [4, 8], "learning_rate": [1e-5, 0.02]}, cv=3
-    ),
-    "random": lambda model: RandomizedSearchCV(
-        model,
-        {"n_neurons": [4, 8], "learning_rate": stats.loguniform(1e-5, 0.1)},
-        n_iter=4,
-        cv=3,
-        random_state=0,
-    ),
-    "halving": lambda model: HalvingRandomSearchCV(
-        model,
-        {"n_neurons": [4, 8], "learning_rate": stats.loguniform(1e-5, 0.1)},
-        resource="epochs",
-        n_candidates=4,
-        min_resources=4,
-        max_resources=16,
-        factor=2,
-        cv=3,
-        random_state=0,
-    ),
-    # Of 2000 planned steps, from which on fits with metrics are compiled.
-    "compiled": lambda model: GridSearchCV(
-        clone(model).set_params(batch_size=1, metrics=["mae"]),
-        {"learning_rate": [1e-5, 0.02]},
-        cv=3,
-    ),
-}
-
-
-@pytest.fixture(scope="module")
-def alone(california, iris):
-    """Return searches run by themselves, their rows, and a score to beat."""
-    X, y = (a[:200] for a in california)
-    regression = regressor(random_state=1), StandardScaler().fit_transform(X), y, 0.5
-    classification = classifier(random_state=1), *iris, 0.85
-    return [
-        (kind, SEARCHES[kind](model).fit(X, y), X, y, floor)
-        for kind, (model, X, y, floor) in [
-            ("grid", regression),
-            ("random", classification),
-            ("halving", regression),
-            ("halving", classification),
-            ("compiled", regression),
-        ]
-    ]
+# Searches: the same scores, whatever runs them; on a cluster, in test_cluster.
 
 
 # One test for all: starting the processes takes longer than the searches.
-@pytest.mark.parametrize("backend", ["loky", "threading", "dask"])
-def test_searches_repeat_in(backend, alone, request):
-    if backend == "dask":
-        request.getfixturevalue("dask_client")
-    for kind, expected, X, y, floor in alone:
-        with joblib.parallel_config(backend=backend):
-            search = clone(expected).set_params(n_jobs=2).fit(X, y)
-        for name in (f"split{i}_test_score" for i in range(3)):
-            scores = search.cv_results_[name]
-            np.testing.assert_array_equal(scores, expected.cv_results_[name], kind)
-        np.testing.assert_array_equal(search.predict(X), expected.predict(X), kind)
-        assert search.best_params_ == expected.best_params_
-        assert search.best_score_ > floor
-        # Fits of few steps are in full precision.
-        dtype = search.best_estimator_.model_.layers[0].dtype
-        assert dtype == ("float32" if kind == "compiled" else "float64")
-        assert search.best_estimator_.n_iter_ == (16 if kind == "halving" else 20)
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_searches_repeat_in(backend, searches_alone):
+    searches.assert_repeat(backend, searches_alone)
 
 
 def test_search_of_a_pipeline(diabetes):

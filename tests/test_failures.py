@@ -358,12 +358,15 @@ def fresh(code, *arguments):
     )
 
 
-def test_silent_in_a_fresh_process(tmp_path):
+def test_silent_in_a_fresh_process_and_its_child(tmp_path):
     ran = fresh(
         """
-        import sys
+        import subprocess, sys
         import numpy as np
         from skann import MLPKerasClassifier, MLPKerasRegressor
+
+        # It inherits what importing skann has put into its parent's environment.
+        subprocess.run([sys.executable, "-c", "import skann"], check=True)
 
         X = np.random.default_rng(0).normal(size=(200, 3))
         y = X.sum(axis=1)
@@ -401,19 +404,6 @@ def test_silent_in_a_fresh_process(tmp_path):
             pass
         """,
         tmp_path,
-    )
-    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
-
-
-def test_silent_in_a_child_process():
-    # A child inherits what importing skann has put into its parent's environment.
-    ran = fresh(
-        """
-        import subprocess, sys
-        import skann
-
-        subprocess.run([sys.executable, "-c", "import skann"], check=True)
-        """
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 

@@ -53,13 +53,12 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("collects", [True, False])
-def test_importing_leaves_garbage_collection_as_it_was(collects):
-    code = f"""
+# That it stays on where it is on: test_guest.
+def test_importing_leaves_garbage_collection_off():
+    code = """
 import gc
-if not {collects}:
-    gc.disable()
+gc.disable()
 import skann
-assert gc.isenabled() is {collects}
+assert not gc.isenabled()
 """
     subprocess.run([sys.executable, "-c", code], check=True)

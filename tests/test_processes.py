@@ -37,7 +37,8 @@ def run(script, *arguments, **environment):
 
 
 SEARCH = """
-import json, sys
+import json, os, sys
+from pathlib import Path
 
 from skann import MLPKerasRegressor
 
@@ -63,14 +64,13 @@ def build_model(width=4, input_shape=(5,)):
     return keras.Sequential([*layers, keras.layers.Dense(1)])
 
 
-def scores_of(model):
+def scores_of(model, n_jobs):
     grid = {"learning_rate": [1e-3, 1e-2]}
     search = GridSearchCV(model, grid, cv=2, n_jobs=n_jobs, error_score="raise")
     results = search.fit(X, y).cv_results_
     return [results[f"split{i}_test_score"].tolist() for i in (0, 1)]
 
 
-n_jobs = int(sys.argv[1])
 X = np.random.default_rng(0).normal(size=(250, 5))
 y = X[:, :3].sum(axis=1)
 # More than 5000 steps are planned for each fit: they are compiled.
@@ -79,12 +79,20 @@ long = {"batch_size": 4, "epochs": 200, "random_state": 0, "callbacks": [Enough(
 own = MLPKerasRegressor(build_model, **long).fit(X, y)
 own.predict(X)
 own.set_params(engine="keras").fit(X, y, epochs=1).predict(X)
-scores = [
-    scores_of(MLPKerasRegressor(n_hidden=1, **long)),
-    scores_of(MLPKerasRegressor(lambda: build_model(3), **long)),
-]
-found = Parallel(n_jobs=n_jobs)(delayed(threads)() for _ in range(n_jobs))
-print(json.dumps({"scores": scores, "threads": found}))
+found = []
+for n_jobs, compiled in zip((1, 2), sys.argv[1:], strict=True):
+    # XLA writes down what it compiles, and makes no directory for nothing. This process
+    # has read its flags; the workers read others.
+    os.environ["XLA_FLAGS"] = f"--xla_dump_to={compiled} --xla_dump_hlo_as_text"
+    scores = [
+        scores_of(MLPKerasRegressor(n_hidden=1, **long), n_jobs),
+        scores_of(MLPKerasRegressor(lambda: build_model(3), **long), n_jobs),
+    ]
+    told = Parallel(n_jobs=n_jobs)(delayed(threads)() for _ in range(n_jobs))
+    entries = Path(os.environ["SKANN_CACHE_DIR"]).glob("*/*.pb")
+    entries = sorted(map(str, entries))
+    found.append({"scores": scores, "threads": told, "entries": entries})
+print(json.dumps(found))
 """
 
 
@@ -92,19 +100,16 @@ print(json.dumps({"scores": scores, "threads": found}))
 def searches(tmp_path_factory):
     """Return the same search alone and in two processes, and what each compiled."""
     place = tmp_path_factory.mktemp("search")
-    found = []
-    for n_jobs in (1, 2):
-        compiled = place / f"compiled-{n_jobs}"
-        told = run(
-            SEARCH,
-            n_jobs,
-            SKANN_CACHE_DIR=str(place / "cache"),
-            # XLA writes down what it compiles, and makes no directory for nothing.
-            XLA_FLAGS=f"--xla_dump_to={compiled} --xla_dump_hlo_as_text",
-        )
-        entries = sorted(place.glob("cache/*/*.pb"))
-        found.append({**told, "compiled": compiled, "entries": entries})
-    return found
+    compiled = [place / "alone", place / "in-processes"]
+    found = run(
+        SEARCH,
+        *compiled,
+        SKANN_CACHE_DIR=str(place / "cache"),
+        XLA_FLAGS=f"--xla_dump_to={compiled[0]} --xla_dump_hlo_as_text",
+    )
+    return [
+        {**told, "compiled": path} for told, path in zip(found, compiled, strict=True)
+    ]
 
 
 def test_processes_give_the_same_scores_after_tensorflow_has_run(searches):

@@ -204,11 +204,12 @@ def test_build_functions_draw_in_threads_as_they_do_alone():
     assert len(set(alone)) == 4
 
 
-def test_stress():
+@pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.slow)])
+def test_stress(seconds):
     """Eight threads that do all there is to do, for a while."""
     script = Path(__file__).with_name("stress.py")
     done = subprocess.run(
-        [sys.executable, script, "12"],
+        [sys.executable, script, str(seconds)],
         capture_output=True,
         text=True,
         timeout=240,  # Instead of a hang.
