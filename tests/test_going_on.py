@@ -1,5 +1,7 @@
 """Training that goes on: what may have changed meanwhile, and from where it does."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -168,3 +170,13 @@ def test_what_was_trained_can_be_exported(params, tmp_path):
     found = exported.serve(rows)
     expected = model.model_.predict(X, verbose=0)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_keras_takes_what_was_trained_for_a_model_that_was_called(
+    monkeypatch, tmp_path
+):
+    model = regressor(dtype="float32").fit(X, Y).model_
+    # It asks before it looks for the library; older versions ask for every format.
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match="onnx"):
+        model.export(tmp_path / "network.onnx", format="onnx", verbose=False)
