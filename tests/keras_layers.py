@@ -11,13 +11,15 @@ LEFT_OUT = {
     "Wrapper": "the base of wrappers, which does nothing",
     "InputLayer": "part of every network here",
     "MaxNumBoundingBoxes": "takes bounding boxes, in a dict",
-    "RandomShear": "Keras cannot make it of its own configuration",
     "CutMix": "takes images and labels, in a dict",
     "JaxLayer": "needs JAX",
     "FlaxLayer": "needs JAX",
     "TorchModuleWrapper": "needs torch",
     "TFSMLayer": "keeps nothing but the name of a file",
 }
+
+# What Keras cannot make of its own configuration: no copy of a ready model has it.
+NEVER_READY = {"RandomShear"}
 
 SHAPES = {"1D": (6, 2), "2D": (6, 6, 3), "3D": (4, 4, 4, 2)}
 VECTOR, SEQUENCE, IMAGE = (4,), *(SHAPES[n] for n in ("1D", "2D"))
@@ -131,6 +133,7 @@ MAKERS = {
     "RandomCrop": lambda: layers.RandomCrop(6, 6),
     "RandomPosterization": lambda: layers.RandomPosterization(4),
     "RandomRotation": lambda: layers.RandomRotation(0.2),
+    "RandomShear": lambda: layers.RandomShear(0.5, 0.5),
     "RandomTranslation": lambda: layers.RandomTranslation(0.2, 0.2),
     "RandomZoom": lambda: layers.RandomZoom(0.2),
     "RepeatVector": lambda: layers.RepeatVector(2),

@@ -305,7 +305,8 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
                 params["learning_rate"] = None  # For now.
             model = build_model(*recipe)
             self._network = Network(model, is_lent=not is_own(self.model))
-            if not serialisation.is_serialisable(model):
+            is_ready = isinstance(self.model, keras.Model)
+            if not is_ready or not serialisation.is_serialisable(model):
                 self._recipe = recipe
             traits = traits_of(model, self._row_shape)
         if self._is_told_more(traits, data):

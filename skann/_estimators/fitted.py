@@ -74,6 +74,7 @@ class HoldsNetwork:
         if network is not None:
             recipe = state.setdefault("_recipe", None)  # A user's model, unfitted.
             state["model_"] = persistence.pack(network.model, recipe)
+            state["_recipe"] = recipe if state["model_"]["recipe"] else None
         return state
 
     def __setstate__(self, state):

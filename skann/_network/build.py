@@ -10,7 +10,6 @@ import keras
 import numpy as np
 
 from skann._data.targets import TARGETS
-from skann._network import serialisation
 from skann._network.arguments import (
     COMPILE_PARAMETERS,
     NETWORK_PARAMETERS,
@@ -37,6 +36,7 @@ from skann._network.compile import (
     optimizer_of,
 )
 from skann._network.precision import takes_float64
+from skann._network.round_trip import copy_model
 from skann._network.scikeras import KerasClassifier, KerasRegressor
 from skann._network.structure import as_declared, single
 from skann._network.unit import add_unit
@@ -166,8 +166,7 @@ def _maker(build_fn, params, defaults, problem, seed):
                 "a model already."
             )
         check_effect(NETWORK_PARAMETERS, params, build_fn, "is a model already")
-        _check_can_be_copied(build_fn)
-        return lambda meta, compile_kwargs: serialisation.copy_model(build_fn)
+        return lambda meta, compile_kwargs: copy_model(build_fn)
     if isinstance(build_fn, keras.layers.Layer):
         raise ModelError(
             f"model={build_fn!r} must be a function or a keras.Model, and is a layer."
@@ -185,17 +184,6 @@ def _maker(build_fn, params, defaults, problem, seed):
         return call(build_fn, {**protocol, **arguments})
 
     return make
-
-
-def _check_can_be_copied(model):
-    try:
-        serialisation.serialise(model)
-    except NotImplementedError as error:
-        raise ModelError(
-            f"model={type(model).__name__} is a ready model of a class without "
-            "get_config, so that no fit can train a copy of it. Give a build function "
-            "that returns such a model."
-        ) from error
 
 
 def _by_scikeras(build_fn, params, defaults, problem):

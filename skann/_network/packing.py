@@ -11,9 +11,9 @@ import functools
 
 import keras
 
+from skann._network.round_trip import frozen
 from skann._network.serialisation import (
     custom_objects_in,
-    freeze,
     held_by,
     is_lambda,
     thaw,
@@ -139,7 +139,7 @@ def _plain(value):
 
 
 def _by_model(model):
-    return thaw, (packed(freeze(model)),)
+    return thaw, (packed(frozen(model, is_only_way=True)),)
 
 
 _WAYS = {

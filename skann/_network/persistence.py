@@ -1,6 +1,6 @@
 """What a pickle of a fitted estimator holds in the place of its Keras model."""
 
-from skann._network import serialisation
+from skann._network import round_trip, serialisation
 from skann._network.build import build_model
 from skann._network.state import positions_of_optimizer, state_of
 from skann._network.unit import unit_of
@@ -13,11 +13,13 @@ def pack(model, recipe):
     ----------
     model : keras.Model
     recipe : tuple or None
-        Arguments of ``build_model`` that build such a model again, for one whose
-        configuration does not.
+        Arguments of ``build_model`` that build such a model again. They are taken where
+        its configuration cannot be shown to do so.
     """
-    if recipe is None:
-        return {"recipe": None, **serialisation.freeze(model)}
+    if recipe is None or serialisation.is_serialisable(model):
+        frozen = round_trip.frozen(model, is_only_way=recipe is None)
+        if frozen is not None:
+            return {"recipe": None, **frozen}
     # Another model may have been put into the place of the one that it built.
     recipe = (*recipe[:4], unit_of(model))
     optimized = positions_of_optimizer(model)

@@ -28,7 +28,7 @@ def is_serialisable(model):
     a lambda Keras keeps the code without the names it uses.
     """
     keras_own = type(model).__module__.startswith("keras.")
-    return keras_own and not any(map(is_lambda, _things_in(model)))
+    return keras_own and not any(map(is_lambda, things_in(model)))
 
 
 def serialise(model):
@@ -44,13 +44,14 @@ def serialise(model):
         The losses themselves: Keras leaves their dtype and some of their arguments,
         such as Huber's delta, out of the configuration.
     """
-    with tolerant_of_lambdas(_things_in(model)):
+    things = list(things_in(model))
+    with tolerant_of_lambdas(things):
         config = keras.saving.serialize_keras_object(model)
         if config.get("compile_config") and _is_compiled_by_keras(model):
             # What Keras keeps may be gone by now: its .h5 files take it.
             optimizer = keras.saving.serialize_keras_object(model.optimizer)
             config["compile_config"]["optimizer"] = optimizer
-    return config, custom_objects_in(_things_in(model)), _losses(model)
+    return config, custom_objects_in(things), _losses(model)
 
 
 def _is_compiled_by_keras(model):
@@ -150,15 +151,6 @@ def _unbuilt(optimizer):
         return type(optimizer).from_config(optimizer.get_config())
 
 
-def copy_model(model):
-    """Return a copy of a ready Keras model, weights included, its optimizer fresh."""
-    copy = deserialise(*serialise(model))
-    state = state_of(model, with_optimizer=False)
-    take_trainable(copy, state)
-    restore(copy, state)
-    return copy
-
-
 def custom_objects_in(things):
     """Return the user's own classes and functions, by the names that Keras gives."""
     found = {}
@@ -173,19 +165,30 @@ def custom_objects_in(things):
 _KNOWN_TO_KERAS = ("keras.", "builtins", "tensorflow.")
 
 
-def _things_in(model):
+def things_in(model):
     """Yield layers, metrics, optimizer, loss, and the functions and parts they hold."""
     yield from things_in_layers(model)
     parts = list(model.metrics)
     if model.compiled:
         parts += [model.optimizer, *keras.tree.flatten(model.loss)]
-        # Before they are built, Keras' container of metrics holds none.
-        given = model._compile_config.config if model._compile_config else {}
-        for name in ("metrics", "weighted_metrics"):
-            parts += keras.tree.flatten(given.get(name))
+        parts += given_metrics(model)
     for part in parts:
         yield part
         yield from held_by(part)
+
+
+def given_metrics(model):
+    """Return the metrics that a model was compiled with, as they were given.
+
+    Before they are built, Keras' container of metrics holds none.
+    """
+    config = getattr(model, "_compile_config", None)
+    given = config.config if config else {}
+    return [
+        metric
+        for name in ("metrics", "weighted_metrics")
+        for metric in keras.tree.flatten(given.get(name))
+    ]
 
 
 def things_in_layers(layer):
