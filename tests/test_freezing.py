@@ -96,3 +96,33 @@ def test_what_the_optimizer_does_not_know_is_told_before_training(frozen, engine
     model.model_.compile("adam", "mse")
     model.partial_fit(X, y)
     assert not np.array_equal(model.predict(X), before)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("engine", ["auto", "keras"])
+def test_averages_that_keras_would_misplace_are_told_before_training(engine, scaled):
+    optimizer = keras.optimizers.Adam(use_ema=True, ema_overwrite_frequency=3)
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model = MLPKerasRegressor(**SMALL, optimizer=optimizer, engine=engine).fit(X, y)
+    before = model.predict(X)
+    model.model_.layers[0].trainable = False
+    with pytest.raises(ModelError, match=r"use_ema=True, .* Compile `model_` anew"):
+        model.partial_fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), before)
+    model.model_.compile("adam", "mse")
+    model.partial_fit(X, y)
+    assert not np.array_equal(model.predict(X), before)
+
+
+def test_averages_go_on_where_only_the_last_layers_were_frozen():
+    weights = []
+    for engine in ("auto", "keras"):
+        averaging = {"use_ema": True, "ema_overwrite_frequency": 3}
+        model = MLPKerasRegressor(
+            **SMALL, optimizer_kwargs=averaging, engine=engine, shuffle=False
+        )
+        model.fit(X, y).model_.layers[1].trainable = False
+        weights.append(model.partial_fit(X, y).model_.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)

@@ -7,7 +7,7 @@ from skann._data.feed import Feed
 from skann._data.rows import average_of_one, check_fits
 from skann._network.arguments import BUILT_IN
 from skann._network.late import LateNetwork
-from skann._network.state import unknown_to_optimizer
+from skann._network.state import has_misplaced_averages, unknown_to_optimizer
 from skann._network.y_scale import unit_in
 from skann._runtime.randomness import Seeds
 from skann._runtime.text import one_line
@@ -172,11 +172,21 @@ class TrainsNetwork:
                 "The network, its loss or its metrics cannot be computed"
                 f"{look_at}: {one_line(error)}"
             ) from error
-        unknown = unknown_to_optimizer(self._network.model)
+        self._check_frozen(self._network.model)
+
+    def _check_frozen(self, model):
+        """Raise ModelError where layers that were frozen or unfrozen cannot be so."""
+        unknown = unknown_to_optimizer(model)
         if unknown:
             raise ModelError(
                 f"The optimizer of model_ does not know {unknown[0].path!r}: layers "
                 "were unfrozen after it was built. Compile `model_` anew."
+            )
+        if has_misplaced_averages(model):
+            raise ModelError(
+                "The optimizer of model_ has use_ema=True, and layers were frozen "
+                "after it was built: Keras would give variables the averages of "
+                "others. Compile `model_` anew."
             )
 
     def _own_callbacks(self, run):

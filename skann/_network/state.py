@@ -88,6 +88,19 @@ def unknown_to_optimizer(model):
     return [v for v in model.trainable_variables if id(v) not in known]
 
 
+def has_misplaced_averages(model):
+    """Whether a model's optimizer would take one variable's average for another's.
+
+    Keras pairs averages with what is trainable by position, whatever was frozen since
+    the optimizer was built. The first ones still fit where only later ones were frozen.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if optimizer is None or not optimizer.built or not optimizer.use_ema:
+        return False
+    pairs = zip(model.trainable_variables, optimizer._trainable_variables, strict=False)
+    return any(variable is not known for variable, known in pairs)
+
+
 def values_of(model):
     """Return the values of all variables of a model that training changes.
 
