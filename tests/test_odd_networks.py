@@ -60,6 +60,16 @@ CASES = {
         X,
     ),
     "no epsilon": (stack(units=20), {"optimizer_kwargs": {"epsilon": 0.0}}, X),
+    "normalised without epsilon": (
+        stack(lambda: layers.BatchNormalization(epsilon=0.0), units=20),
+        {},
+        X,
+    ),
+    "normalised with next to none": (
+        stack(lambda: layers.BatchNormalization(epsilon=1e-42), units=20),
+        {},
+        X,
+    ),
 }
 
 

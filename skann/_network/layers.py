@@ -32,7 +32,10 @@ def is_plain_dense(layer):
 
 
 def _has_plain_variables(layer):
-    """Whether a dense layer's variables are treated as the layer says."""
+    """Whether a dense layer's variables are its own, and treated as it says."""
+    used = [v for v in (layer._kernel, layer.bias) if v is not None]
+    if layer.built and not same_objects(used, layer.weights):
+        return False  # Those of another layer have been put in.
     penalties = [layer.kernel_regularizer] + [None] * (len(layer.weights) - 1)
     return all(
         variable.regularizer is penalty
@@ -40,6 +43,17 @@ def _has_plain_variables(layer):
         and variable.trainable == layer.trainable
         for variable, penalty in zip(layer.weights, penalties, strict=True)
     )
+
+
+def same_objects(these, those):
+    """Whether two lists hold the same objects, in the same order."""
+    return list(map(id, these)) == list(map(id, those))
+
+
+def shares_no_variable(model):
+    """Whether a model's variables are those of its layers in turn, each in one only."""
+    of_layers = [v for layer in model.layers for v in layer.variables]
+    return same_objects(of_layers, model.variables)
 
 
 def passes_on(layer):

@@ -113,8 +113,20 @@ def _error(model, why):
 
 def _is_known(model):
     """Whether a model is one of which it need not be tried."""
-    things = serialisation.things_in(model)
-    return _is_of_library(type(model)) and all(map(_is_known_part, things))
+    things = list(serialisation.things_in(model))
+    return (
+        _is_of_library(type(model))
+        and all(map(_is_known_part, things))
+        and _holds_each_once(model)
+    )
+
+
+def _holds_each_once(model):
+    """Whether no layer stands in a stack twice, and no variable in two layers."""
+    layers = [layer for layer in model._flatten_layers() if type(layer) in _KNOWN]
+    ids = [id(variable) for layer in layers for variable in layer.variables]
+    stack = model.layers if isinstance(model, keras.Sequential) else []
+    return len(set(ids)) == len(ids) and len(set(map(id, stack))) == len(stack)
 
 
 # Beside what libraries make, Keras keeps signatures, locks and the like in a layer.
@@ -135,11 +147,14 @@ def _is_known_part(part):
         return False
     if not isinstance(part, keras.layers.Layer) or isinstance(part, keras.Model):
         return True
+    held, own = vars(part).values(), set(map(id, part.variables))
     return (
         type(part) in _KNOWN
         and part.autocast
         and is_as_made(part)
-        and all(map(_is_of_library, map(type, vars(part).values())))
+        and all(map(_is_of_library, map(type, held)))
+        # Those of another layer may have been put in.
+        and all(id(v) in own for v in held if isinstance(v, keras.Variable))
     )
 
 

@@ -9,7 +9,12 @@ have no gradient: they stay 0, and the others train as without it, to rounding.
 import keras
 import numpy as np
 
-from skann._network.layers import is_keras_activation, is_plain_dense, passes_on
+from skann._network.layers import (
+    is_keras_activation,
+    is_plain_dense,
+    passes_on,
+    shares_no_variable,
+)
 from skann._network.serialisation import deserialise, serialise
 from skann._network.unit import unit_layer
 from skann._training.fingerprint.libraries import is_as_made
@@ -58,8 +63,10 @@ def shared_units(model, n_steps):
         return None
     if type(model.optimizer) not in _OPTIMIZERS or not is_as_made(model.optimizer):
         return None
-    if getattr(model.optimizer, "epsilon", None) == 0:
+    if not _is_positive(getattr(model.optimizer, "epsilon", 1.0)):
         return None  # It would divide what is nothing by nothing.
+    if not shares_no_variable(model):
+        return None
     if not all(layer.trainable for layer in model.layers):
         return None  # Frozen after it was built, an optimizer has variables for it.
     positions = [i for i, x in enumerate(model.layers) if type(x) is keras.layers.Dense]
@@ -100,12 +107,21 @@ def _keeps_zero(layer):
             layer.beta_constraint,
             layer.gamma_constraint,
         )
-        return layer.axis in (-1, 1) and not any(parts)
+        has_epsilon = _is_positive(layer.epsilon)
+        return layer.axis in (-1, 1) and has_epsilon and not any(parts)
     if type(layer) is keras.layers.Activation:
         return is_keras_activation(layer.activation, _ZERO_AT_ZERO)
     return is_plain_dense(layer) and is_keras_activation(
         layer.activation, _ZERO_AT_ZERO
     )
+
+
+def _is_positive(epsilon):
+    """Whether something is left of it in a step, where what is tiny counts as 0."""
+    return epsilon >= _TINY
+
+
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 def widened(model, units):

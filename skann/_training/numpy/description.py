@@ -10,7 +10,12 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from skann._network.layers import is_keras_activation, is_plain_dense, passes_on
+from skann._network.layers import (
+    is_keras_activation,
+    is_plain_dense,
+    passes_on,
+    shares_no_variable,
+)
 from skann._network.unit import Unit, unit_layer, unit_of
 from skann._training.fingerprint.libraries import is_as_made
 
@@ -142,6 +147,8 @@ def is_known(model, row_shape, dropout=False):
     if not all(map(passes_on, passing)):
         return False
     if not layers or not all(map(_is_known_layer, layers)):
+        return False
+    if not shares_no_variable(model):
         return False
     if any(layer.activation.__name__ == "softmax" for layer in layers[:-1]):
         return False
