@@ -10,6 +10,7 @@ from sklearn.linear_model import PoissonRegressor
 from sklearn.preprocessing import scale
 
 from skann import MLPKerasRegressor
+from skann.exceptions import ModelError
 
 QUICK = {"n_hidden": 1, "n_neurons": 8, "learning_rate": 0.01, "random_state": 0}
 
@@ -130,6 +131,62 @@ def test_poisson_loss_without_hidden_layers_is_the_linear_model():
     ).fit(X, y)
     expected = PoissonRegressor(alpha=0, tol=1e-7).fit(X, y).predict(X)
     np.testing.assert_allclose(model.predict(X), expected, rtol=1e-3)
+
+
+def shares(n_columns):
+    """Return rows and shares of 1: of one thing, or of several that make it up."""
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    if n_columns == 1:
+        return X, 1 / (1 + np.exp(-2 * X[:, 0]))
+    e = np.exp(X)
+    return X, e / e.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "n_columns", "output"),
+    [
+        ("bce", 1, "sigmoid"),
+        ("binary_focal_crossentropy", 1, "sigmoid"),
+        ("binary_crossentropy", 3, "sigmoid"),
+        (keras.losses.CategoricalCrossentropy, 3, "softmax"),
+        ("categorical_focal_crossentropy", 3, "softmax"),
+    ],
+    ids=named,
+)
+def test_cross_entropies_predict_shares(loss, n_columns, output):
+    X, y = shares(n_columns)
+    model = MLPKerasRegressor(**QUICK, loss=loss, epochs=40).fit(X, y)
+    assert model.score(X, y) > 0.7
+    assert model.model_.layers[-1].activation.__name__ == output
+
+
+def linear(input_shape):
+    model = keras.Sequential([keras.Input(input_shape), keras.layers.Dense(1)])
+    model.compile(loss=keras.losses.binary_crossentropy)
+    return model
+
+
+def entropy(y_true, y_pred):
+    """A loss of the user's own, of logits."""
+    return keras.losses.binary_crossentropy(y_true, y_pred, from_logits=True)
+
+
+def test_cross_entropies_of_what_are_no_shares():
+    X, y = shares(1)
+    for params in (
+        {"loss": "bce", "output_activation": "linear"},
+        {"loss": keras.losses.BinaryCrossentropy(), "output_activation": "relu"},
+        {"model": linear},
+    ):
+        with pytest.raises(ModelError, match=r"takes probabilities.*output_activation"):
+            MLPKerasRegressor(**params, epochs=1).fit(X, y)
+    for params in (
+        {"loss": "bce", "loss_kwargs": {"from_logits": True}},
+        {"loss": entropy},
+    ):
+        model = MLPKerasRegressor(**QUICK, **params, epochs=40).fit(X, y)
+        shown = 1 / (1 + np.exp(-model.predict(X)))
+        assert np.corrcoef(shown, y)[0, 1] > 0.9
 
 
 def test_huber_takes_its_delta(data):

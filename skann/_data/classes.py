@@ -158,13 +158,25 @@ def _link(coding, loss, from_logits, output_activation):
         return "softmax" if coding in ("codes", "one-hot") else "sigmoid"
     if output_activation in _PROBABILITIES:
         return "none"
-    if "entropy" in loss:
+    check_probabilities(loss, output_activation)
+    return "clip"
+
+
+def check_probabilities(loss, output_activation):
+    """Raise ModelError for a cross-entropy of what are no probabilities.
+
+    Parameters
+    ----------
+    loss : str
+        Keras' snake-case name.
+    output_activation : str
+    """
+    if "entropy" in loss and output_activation not in _PROBABILITIES:
         raise ModelError(
             f"The loss {loss} takes probabilities, which an output activation of "
             f"{output_activation!r} does not give. Use output_activation='sigmoid' or "
             "'softmax', or loss_kwargs={'from_logits': True}."
         )
-    return "clip"
 
 
 def is_for_classes(loss, output_activation):

@@ -32,6 +32,16 @@ TARGETS = {
     "multilabel-indicator": TargetKind("binary_crossentropy", None, "sigmoid"),
 }
 
+# Losses of a regressor's that take no other outputs than these: a logarithm is taken of
+# what is predicted, or of its distance from 1 as well.
+_FOR_LOSSES = {
+    "poisson": "exponential",
+    "binary_crossentropy": "sigmoid",
+    "binary_focal_crossentropy": "sigmoid",
+    "categorical_crossentropy": "softmax",
+    "categorical_focal_crossentropy": "softmax",
+}
+
 
 def asked_of_network(kind, loss, from_logits, output_activation):
     """Return what skann's own network is to have: (units or None, output activation).
@@ -51,8 +61,8 @@ def asked_of_network(kind, loss, from_logits, output_activation):
     units, activation = target.units, target.output_activation
     if kind == "binary" and ("categorical" in loss or output_activation == "softmax"):
         units, activation = 2, "softmax"
-    if kind == "regression" and loss == "poisson":
-        activation = "exponential"  # It takes a logarithm of what is predicted.
+    if kind == "regression":
+        activation = _FOR_LOSSES.get(loss, activation)
     if from_logits or "hinge" in loss:
         activation = "linear"  # A logit, or a margin: its sign is the class.
     return units, output_activation or activation

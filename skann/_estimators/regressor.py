@@ -2,6 +2,7 @@
 
 from sklearn.base import RegressorMixin, _fit_context
 
+from skann._data.classes import check_probabilities
 from skann._data.rows import check_numeric
 from skann._data.targets import RegressionTarget, columns_of
 from skann._estimators.base import BaseMLPKeras
@@ -9,6 +10,7 @@ from skann._estimators.keras_arguments import refuse
 from skann._estimators.parameters import CONSTRAINTS, StrOptions
 from skann._network.arguments import is_own
 from skann._network.build import Problem
+from skann._network.compile import is_keras_loss
 from skann._network.y_scale import learn_unit
 
 
@@ -42,10 +44,10 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         Keras activation of the hidden layers, or one for each of them. None is the
         build function's own default; "relu" for the built-in network.
     output_activation : str or callable, default=None
-        Keras activation of the outputs. None takes a linear output for the
-        built-in network, or exponential under ``loss="poisson"``, and is a build
-        function's own default; relu, softplus and exponential give positive
-        predictions, sigmoid 0 to 1, tanh -1 to 1.
+        Keras activation of the outputs. None is a build function's own default; for
+        the built-in network it takes a linear output, under ``loss="poisson"``
+        exponential, and under cross-entropies sigmoid or softmax. relu, softplus and
+        exponential give positive predictions, sigmoid 0 to 1, tanh -1 to 1.
     kernel_initializer : str or keras.initializers.Initializer, default=None
         Initial weights. "auto" takes He's for relu and its relatives, LeCun's for
         selu and Glorot's otherwise. None is the build function's own default; "auto"
@@ -370,6 +372,9 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         return Problem(self._row_shape, "regression", self.n_outputs_)
 
     def _learn_target(self, traits, data):
+        # What a loss of the user's own takes, its name does not say.
+        if is_keras_loss(traits.compiled_loss) and not traits.from_logits:
+            check_probabilities(traits.loss, traits.output_activation)
         unit = self._learn_unit(traits, data) if self.normalize_y else None
         return RegressionTarget(data.y.ndim, unit)
 
