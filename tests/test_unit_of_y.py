@@ -349,3 +349,24 @@ def test_a_clone_learns_the_unit_of_its_own_rows():
     other = clone(model).fit(X, 1e6 + Y)
     assert 9e5 < other.predict(X).mean() < 1.1e6
     assert model.predict(X).mean() < 2000
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional"])
+def test_a_build_function_may_return_the_same_model_again(kind):
+    network = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
+    if kind == "functional":
+        network = keras.Model(network.inputs, network.outputs)
+    rows = np.random.default_rng(0).normal(size=(40, 4))
+    given = {"normalize_y": True, "epochs": 2, "random_state": 0}
+    models = []
+    for shift in (500.0, 5000.0):
+        model = MLPKerasRegressor(lambda: network, **given)
+        models.append(model.fit(rows, 10 * rows.sum(axis=1) + shift))
+    models[0].fit(rows, 10 * rows.sum(axis=1) + 500.0)
+    assert [layer.name for layer in network.layers][-1].startswith("dense")
+    for model, shift in zip(models, (500.0, 5000.0), strict=True):
+        names = [layer.name for layer in model.model_.layers]
+        assert names.count("unit_of_y") == 1
+        assert np.abs(model.predict(rows) - shift).max() < 200
+        outputs = model.model_.predict(rows, verbose=0).ravel()
+        np.testing.assert_allclose(model.predict(rows), outputs, rtol=1e-5)

@@ -49,12 +49,13 @@ class Unit:
 
 
 def add_unit(model, unit):
-    """Put the layer behind a compiled model's last one, and return the model.
+    """Return a compiled model with the layer behind its last one.
 
     Parameters
     ----------
     model : keras.Sequential or keras.Model
-        Sequential or functional, with a single output. A sequential one is changed.
+        Sequential or functional, with a single output. It stays as it is, as a build
+        function may return it again; its layers are those of the new one.
     unit : Unit
 
     Raises
@@ -75,9 +76,12 @@ def add_unit(model, unit):
     layer = keras.layers.Rescaling(
         _plain(unit.scale), _plain(unit.shift), dtype="float64", name=NAME
     )
-    if isinstance(model, keras.Sequential):
+    if not is_as_made(model):  # What was put into it would be lost.
         model.add(layer)
         scaled = model
+    elif isinstance(model, keras.Sequential):
+        parts = [*model.inputs, *model.layers, layer]
+        scaled = keras.Sequential(parts, name=model.name)
     else:
         (output,) = model.outputs
         scaled = keras.Model(model.inputs, layer(output), name=model.name)
