@@ -175,3 +175,22 @@ def test_an_epoch_of_nan_is_no_epoch_to_go_back_to(direction):
 def test_divergence_is_a_value_error_and_an_arithmetic_error():
     assert issubclass(DivergenceError, ValueError)
     assert issubclass(DivergenceError, ArithmeticError)
+
+
+@pytest.mark.parametrize("engine", ["auto", "keras"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        keras.callbacks.EarlyStopping,
+        keras.callbacks.ReduceLROnPlateau,
+        lambda name, **how: keras.callbacks.ModelCheckpoint("x.keras", name, **how),
+    ],
+)
+def test_a_callback_without_a_direction_is_told_before_training(make, engine):
+    fails = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: 1 / 0)
+    callbacks = [fails, make("closeness")]
+    model = MLPKerasRegressor(
+        **SMALL, metrics=[closeness], callbacks=callbacks, engine=engine
+    )
+    with pytest.raises(ValueError, match=r"^callbacks has .*closeness.* mode='max'"):
+        model.fit(X, Y)

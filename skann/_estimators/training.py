@@ -94,6 +94,7 @@ class TrainsNetwork:
         unknown = monitor.check_monitors(
             names, reported, validation is not None, run.callbacks
         )
+        monitor.check_callbacks(run.callbacks, model.metrics)
         way = monitor.direction_of(self.monitor, self.monitor_mode, model.metrics)
         if watched or self.monitor.removeprefix("val_") in (reported or ()):
             monitor.check_direction(self.monitor, way)

@@ -155,3 +155,36 @@ def check_direction(monitor, direction):
             "does not know of this metric which. Set monitor_mode='max' or "
             "monitor_mode='min'."
         )
+
+
+def check_callbacks(callbacks, metrics):
+    """Raise ValueError where a callback cannot tell which way what it watches goes.
+
+    Keras does so when the first epoch has ended.
+
+    Parameters
+    ----------
+    callbacks : list of keras.callbacks.Callback
+    metrics : list of keras.metrics.Metric
+        Those of the model, built.
+    """
+    # Keras' callbacks decide by this attribute; nothing public has it.
+    ways = {m.name: hasattr(m, "_direction") for m in _flat(metrics)} | {"loss": True}
+    for callback in callbacks:
+        # Keras has no public class for these.
+        if not isinstance(callback, _WATCH) or callback.monitor_op is not None:
+            continue
+        is_unset = callback.mode not in ("min", "max")
+        if is_unset and not ways.get(callback.monitor.removeprefix("val_"), True):
+            raise ValueError(
+                f"callbacks has {type(callback).__name__}(monitor={callback.monitor!r})"
+                ", which may be better when it rises or when it falls: Keras does not "
+                "know of this metric which. Give it mode='max' or mode='min'."
+            )
+
+
+_WATCH = (
+    keras.callbacks.EarlyStopping,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.ReduceLROnPlateau,
+)
