@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 
 from skann import MLPKerasRegressor
 from skann._network.packing import packed
+from skann.exceptions import EngineError
 
 X = np.random.default_rng(0).normal(size=(40, 8))
 Y = X[:, 0]
@@ -173,3 +174,30 @@ def test_a_grid_of_objects_of_keras():
     ]
     np.testing.assert_array_equal(*scores)
     assert len(set(scores[0])) == 4
+
+
+# Keras says both, and so it does of rows in arrays.
+@pytest.mark.filterwarnings("ignore:Limiting:UserWarning")
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
+@pytest.mark.parametrize("more", [{}, {"dropout": 0.1}], ids=["small", "graph"])
+@pytest.mark.parametrize("setting", ["max_epochs", "max_steps_per_epoch"])
+def test_limits_that_keras_is_set_to_hold(setting, more):
+    given = {"n_hidden": 1, "n_neurons": 4, "epochs": 4, "batch_size": 8}
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    curves = []
+    getattr(keras.config, f"set_{setting}")(2)
+    try:
+        for engine in ("auto", "keras"):
+            model = MLPKerasRegressor(
+                **given, **more, engine=engine, shuffle=False, random_state=0
+            )
+            curves.append(model.fit(rows, rows[:, 0]).loss_curve_)
+        with pytest.raises(EngineError, match=r"keras\.config"):
+            MLPKerasRegressor(**given, engine="compiled").fit(rows, rows[:, 0])
+    finally:
+        getattr(keras.config, f"set_{setting}")(None)
+    np.testing.assert_allclose(*curves, rtol=1e-6)
+    assert len(curves[0]) == (2 if setting == "max_epochs" else 4)
+    free = MLPKerasRegressor(**given, **more, shuffle=False, random_state=0)
+    assert len(free.fit(rows, rows[:, 0]).loss_curve_) == 4
+    assert free.loss_curve_[-1] != pytest.approx(curves[0][-1], rel=1e-6)

@@ -21,7 +21,11 @@ from skann._network.build import Traits, build_model
 from skann._network.compile import canonical_name, loss_of
 from skann._network.inference import Network, described_stack
 from skann._runtime.scopes import outside_of_scopes
-from skann._training.graph.program import compiling_pays, prepare
+from skann._training.graph.program import (
+    compiling_pays,
+    is_limited_by_keras,
+    prepare,
+)
 from skann._training.loop import train_small
 from skann._training.numpy.description import ACTIVATIONS, DenseLayer, Description, cast
 from skann._training.numpy.network import SmallNetwork
@@ -81,6 +85,7 @@ def _is_known(params, problem):
     rate, optimizer = params["learning_rate"], params["optimizer"]
     return (
         is_own(params["model"])
+        and not is_limited_by_keras()
         and not any(_is_given(params[name]) for name in _UNUSED)
         and isinstance(params["activation"], str)
         and params["activation"] in ACTIVATIONS

@@ -85,9 +85,16 @@ def check_compilable(model, batch_callback=None):
         raise NotCompilable(f"the callback {batch_callback} is called every batch")
     if model.run_eagerly:
         raise NotCompilable("the model is compiled with run_eagerly=True")
+    if is_limited_by_keras():
+        raise NotCompilable("keras.config limits epochs, or the steps of one")
     for name in ("inputs", "outputs"):
         if len(getattr(model, name, None) or ()) > 1:
             raise NotCompilable(f"the model has several {name}")
+
+
+def is_limited_by_keras():
+    """Whether Keras is set to end each fit, or each epoch, before it is done."""
+    return bool(keras.config.max_epochs() or keras.config.max_steps_per_epoch())
 
 
 def _one_line(error):
