@@ -134,3 +134,61 @@ def test_what_the_type_cannot_hold_is_no_row_to_predict():
     with pytest.raises(ValueError, match="whole numbers"):
         model.predict(X + 0.5)
     assert model.predict(X + 0.0).shape == (10,)
+
+
+class Looks(keras.Model):
+    """A class of the user's own, whose input declares nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.hashed = layers.Hashing(64)
+        self.table = layers.Embedding(64, 4)
+        self.top = keras.Sequential([layers.Flatten(), layers.Dense(1)])
+
+    def call(self, x):
+        return self.top(self.table(self.hashed(keras.ops.cast(x, "int64"))))
+
+
+class Sums(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.top = layers.Dense(1)
+
+    def call(self, x):
+        return self.top(x)
+
+
+def declared():
+    inputs = keras.Input((1,), dtype="int64")
+    return keras.Model(inputs, Looks()(inputs))
+
+
+UNDECLARED = {
+    "subclassed": Looks,
+    "floats": lambda: keras.Sequential(
+        [layers.Input((1,)), layers.Embedding(3, 2), layers.Flatten(), layers.Dense(1)]
+    ),
+}
+
+
+@pytest.mark.parametrize("form", ["array", "memory-mapped", "sparse"])
+@pytest.mark.parametrize("build", UNDECLARED.values(), ids=UNDECLARED)
+def test_categories_that_would_merge_are_an_error(build, form, tmp_path):
+    X, y = numbers()
+    model = MLPKerasRegressor(build, epochs=1, random_state=0)
+    with pytest.raises(ValueError, match=r"Input X has integers.*dtype='int64'"):
+        model.fit(FORMS[form](X, tmp_path), y)
+    model.fit(np.minimum(X, 2), y)
+    with pytest.raises(ValueError, match=r"Input X has integers.*dtype='int64'"):
+        model.predict(FORMS[form](X, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("build", "kind"), [(declared, "int64"), (Sums, "int64"), (Looks, "float64")]
+)
+def test_other_large_numbers_are_taken(build, kind):
+    X, y = numbers()
+    params = {"epochs": 1, "random_state": 0, "learning_rate": 1e-9}
+    model = MLPKerasRegressor(build, normalize_y=False, **params)
+    outputs = model.fit(X.astype(kind), y).predict(X.astype(kind))
+    assert len(np.unique(outputs)) == (2 if build is declared else 1)

@@ -53,6 +53,17 @@ def check_fits(X, dtype):
         raise ValueError(f"Input X contains values too large for {np.dtype(dtype)!r}.")
 
 
+def exceeds_whole_numbers(X, dtype):
+    """Whether X holds integers beyond those that a floating type holds all of."""
+    values = X.data if sparse.issparse(X) else X
+    if values.dtype.kind not in "iu" or not are_floats(dtype) or not values.size:
+        return False
+    most = 2**8 if dtype == "bfloat16" else 2 ** (np.finfo(dtype).nmant + 1)
+    if np.iinfo(values.dtype).max <= most:
+        return False
+    return not -most <= values.min().item() <= values.max().item() <= most
+
+
 def relative(weight):
     """Scale weights to 1 at most: only their ratios matter, and no sum overflows."""
     return weight / weight.max()

@@ -18,7 +18,6 @@ from sklearn.utils.validation import (
 from skann._data.input import checked
 from skann._data.rows import (
     Data,
-    check_fits,
     check_numeric,
     is_plain,
 )
@@ -371,7 +370,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
             check_is_fitted(self)
             X = validate_data(self, checked(X, "X"), reset=False, **_ACCEPTED)
             X = self._check_rows(X)
-            check_fits(X, self._network.rows_dtype)
+            self._network.check(X)
         return self._network.outputs(X)
 
     def __sklearn_clone__(self):

@@ -4,7 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 from skann._data.feed import Feed
-from skann._data.rows import average_of_one, check_fits
+from skann._data.rows import average_of_one
 from skann._network.arguments import BUILT_IN
 from skann._network.late import LateNetwork
 from skann._network.state import has_misplaced_averages, unknown_to_optimizer
@@ -152,7 +152,7 @@ class TrainsNetwork:
         weight = self._row_weights(data, class_weight, partial)
         dtype = self._network.input_dtype
         rows_dtype = self._network.rows_dtype
-        check_fits(data.X, rows_dtype)
+        self._network.check(data.X)
         y = self._target.encode(data.y)
         types = (dtype, self._target.dtype, rows_dtype)
         return Feed(data.X, y, weight, data.rows, *types)

@@ -18,7 +18,8 @@ import numpy as np
 from scipy import sparse
 
 from skann._data.feed import dense_rows
-from skann._data.rows import largest_of
+from skann._data.rows import check_fits, largest_of
+from skann._network.ids import check_ids
 from skann._network.layer_functions import dense_function, dense_stack
 from skann._network.unit import unit_layer
 from skann._runtime.scopes import eagerly
@@ -119,6 +120,12 @@ class Network:
     def largest(self):
         """The largest number in X that needs no look at its type."""
         return largest_of(self.rows_dtype)
+
+    def check(self, X):
+        """Raise ValueError where X has values that the network cannot be fed."""
+        dtype = self.rows_dtype
+        check_fits(X, dtype)
+        check_ids(X, self.model, dtype)
 
     def outputs(self, X):
         """Return the outputs for every row, of shape (n, n_outputs), float64.

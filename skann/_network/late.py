@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from skann._data.feed import Feed
-from skann._data.rows import largest_of
+from skann._data.rows import check_fits, largest_of
 from skann._data.targets import TARGETS
 from skann._network.arguments import filled_in, is_own
 from skann._network.build import Traits, build_model
@@ -134,6 +134,10 @@ class LateNetwork:
     def largest(self):
         """The largest number in X that needs no look at its type."""
         return largest_of(self.rows_dtype)
+
+    def check(self, X):
+        """Raise ValueError where X has values that the network cannot be fed."""
+        check_fits(X, self.rows_dtype)
 
     @property
     def traits(self):
