@@ -97,6 +97,39 @@ def test_keras_takes_the_logits_beneath_probabilities(engine, own, case):
     assert model.score(X, y) > 0.75
 
 
+@pytest.mark.filterwarnings("ignore:.*received `from_logits=True`")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", BENEATH.values(), ids=BENEATH.keys())
+def test_logits_beneath_are_those_of_a_linear_output(dtype, case):
+    y, _, activation, loss = case
+    curves = [
+        classifier(
+            loss=loss(from_logits=True), output_activation=given, dtype=dtype, epochs=3
+        )
+        .fit(X, y)
+        .loss_curve_
+        for given in (activation, "linear")
+    ]
+    assert_allclose(*curves, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float64"])
+@pytest.mark.parametrize("case", BENEATH.values(), ids=BENEATH.keys())
+def test_keras_sees_no_logits_beneath_in_another_type(dtype, case):
+    y, n_units, activation, loss = case
+
+    def build(input_shape):
+        rows = keras.Input(input_shape, dtype="float32")
+        outputs = layers.Dense(n_units, activation, dtype=dtype)(rows)
+        model = keras.Model(rows, outputs)
+        model.compile("adam", loss(from_logits=True))
+        return model
+
+    params = {"model": build, "epochs": 1}
+    with pytest.raises(ModelError, match=f"takes logits.*{activation}.*another type"):
+        MLPKerasClassifier(**params).fit(X, y)
+
+
 @pytest.mark.parametrize(
     ("y", "loss", "activation"),
     [

@@ -56,7 +56,7 @@ class ClassificationTarget:
             coding = "column"
         else:
             coding = "codes" if "sparse" in traits.loss else "one-hot"
-        link = _link(coding, traits.loss, traits.from_logits, traits.output_activation)
+        link = _link(coding, traits)
         return cls(kind, classes, is_one_hot, coding, link)
 
     def encode(self, y):
@@ -141,16 +141,19 @@ _SCALES = {"margin": (1.0, 0.5), "difference": (0.0, 1.0), "clip": (0.0, 1.0)}
 _PROBABILITIES = {"sigmoid", "softmax", "hard_sigmoid", "unknown"}
 
 
-def _link(coding, loss, from_logits, output_activation):
+def _link(coding, traits):
+    loss, output_activation = traits.loss, traits.output_activation
+    from_logits = traits.from_logits
     if loss == "categorical_hinge":
         return "difference" if coding == "one-hot" else "margin"
     if "hinge" in loss:
         return "margin"
     if from_logits and output_activation in ("sigmoid", "softmax"):
-        if "focal" in loss:
+        if "focal" in loss or traits.is_cast:
+            where = ", in another type than the loss's," if traits.is_cast else ""
             raise ModelError(
                 f"The loss {loss} takes logits, from_logits=True, which an output "
-                f"activation of {output_activation!r} does not give. Use "
+                f"activation of {output_activation!r}{where} does not give. Use "
                 "output_activation='linear', or from_logits=False."
             )
         return "none"  # Keras takes the logits beneath, and warns.

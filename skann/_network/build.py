@@ -34,12 +34,13 @@ from skann._network.compile import (
     metrics_of,
     only,
     optimizer_of,
+    takes_logits,
 )
 from skann._network.precision import takes_float64
 from skann._network.round_trip import copy_model
 from skann._network.scikeras import KerasClassifier, KerasRegressor
 from skann._network.structure import as_declared, single
-from skann._network.unit import add_unit
+from skann._network.unit import add_unit, in_full_precision
 from skann._runtime import start
 from skann._runtime.randomness import fresh_names, seeded_globals, seeded_keras
 from skann._runtime.text import one_line
@@ -190,9 +191,12 @@ def _by_scikeras(build_fn, params, defaults, problem):
     loss, loss_kwargs = loss_of(params, TARGETS[problem.kind].loss)
     if problem.n_columns == 1 and problem.kind == "regression":
         _check_no_class_loss(loss)
-    if isinstance(loss, type) and _is_own_in_float64(params, defaults):
+    if _is_own_in_float64(params, defaults):
         # Keras computes a loss in float32, whatever the network's type.
-        loss_kwargs.setdefault("dtype", "float64")
+        if isinstance(loss, type):
+            loss_kwargs.setdefault("dtype", "float64")
+        elif takes_logits(loss) and params["output_activation"] is not None:
+            loss = in_full_precision(loss)  # Or it would not see the logits.
     optimizer = optimizer_of(params, defaults)
     wrapper = KerasRegressor if problem.kind == "regression" else KerasClassifier
     routed = {f"loss__{k}": v for k, v in loss_kwargs.items()}
@@ -306,6 +310,9 @@ class Traits:
         Keras' name, or "unknown".
     compiled_loss : object
         The loss itself, as the model was compiled with it.
+    is_cast : bool
+        Whether the loss computes in another type than the output layer: then Keras
+        does not see what comes before that one's activation.
     """
 
     loss: str
@@ -313,6 +320,7 @@ class Traits:
     n_units: int
     output_activation: str
     compiled_loss: object
+    is_cast: bool = False
 
 
 def traits_of(model, input_shape):
@@ -324,4 +332,7 @@ def traits_of(model, input_shape):
     elif isinstance(layer, keras.layers.Softmax):
         activation = "softmax"
     n_units = _output_shape(model, input_shape, None)[-1]
-    return Traits(*loss_traits(model), n_units, activation, only(model.loss))
+    loss = only(model.loss)
+    types = getattr(layer, "compute_dtype", None), getattr(loss, "dtype", "float32")
+    is_cast = len(set(types)) > 1
+    return Traits(*loss_traits(model), n_units, activation, loss, is_cast)

@@ -88,7 +88,7 @@ def add_unit(model, unit):
     # Keras has no public name for what a model was compiled with. Names of the output,
     # which is another now, are left out.
     given = {k: _the_only(v) for k, v in model._compile_config.config.items()}
-    given["loss"] = _in_full_precision(given["loss"])
+    given["loss"] = in_full_precision(given["loss"])
     scaled.compile(**given)
     return scaled
 
@@ -103,7 +103,7 @@ def _plain(numbers):
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _in_full_precision(loss):
+def in_full_precision(loss):
     """Return a loss of Keras' as one that computes in float64.
 
     One of the user's may hold numbers of another type: it stays as it is.
