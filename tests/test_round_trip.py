@@ -1,6 +1,7 @@
 """Networks that Keras cannot make again, or makes otherwise, of their configuration."""
 
 import copy
+import functools
 import pickle
 
 import keras
@@ -218,3 +219,24 @@ def test_common_networks_are_not_made_twice(monkeypatch):
         known = MLPKerasRegressor().get_params()
         given = {name: value for name, value in params.items() if name in known}
         pickle.dumps(MLPKerasRegressor(**given, **GIVEN).fit(X, y))
+
+
+class CompilesAnew(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.model.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mae")
+
+
+def test_what_its_function_does_not_build_is_told_by_the_pickle():
+    model = MLPKerasRegressor(functools.partial(build, "an argument"), **GIVEN)
+    with pytest.raises(ModelError, match="cannot be copied or pickled"):
+        pickle.dumps(clone(model).fit(X, y, callbacks=[CompilesAnew()]))
+    model.fit(X, y).model_ = network(layers.Dense(2))
+    assert_comes_back(model)
+    model.model_ = network(keras.Sequential([Keeps(0.25), layers.Dense(3)]))
+    with pytest.raises(ModelError, match="cannot be copied or pickled"):
+        pickle.dumps(model)
+
+
+def test_what_was_compiled_anew_comes_back_so_where_it_can():
+    model = MLPKerasRegressor(user_models.Lazy, **GIVEN)
+    assert_comes_back(model.fit(X, y, callbacks=[CompilesAnew()]))

@@ -39,6 +39,7 @@ from skann._network.arguments import BUILT_IN, NUMBERS, is_own
 from skann._network.build import FIXED_BY_BUILDING, build_model, traits_of
 from skann._network.inference import Network
 from skann._network.late import LateNetwork, late_network
+from skann._network.persistence import outline
 from skann._network.precision import takes_float64
 from skann._network.size import check_size
 from skann._network.unit import add_unit
@@ -306,7 +307,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
             self._network = Network(model, is_lent=not is_own(self.model))
             is_ready = isinstance(self.model, keras.Model)
             if not is_ready or not serialisation.is_serialisable(model):
-                self._recipe = recipe
+                self._recipe, self._recipe_makes = recipe, outline(model)
             traits = traits_of(model, self._row_shape)
         if self._is_told_more(traits, data):
             self._build(data, run)  # What y is decides on loss and shapes.

@@ -73,6 +73,8 @@ class HoldsNetwork:
         network = state.pop("_network", None)
         if network is not None:
             recipe = state.setdefault("_recipe", None)  # A user's model, unfitted.
+            if persistence.outline(network.model) != state.get("_recipe_makes"):
+                recipe = None
             state["model_"] = persistence.pack(network.model, recipe)
             state["_recipe"] = recipe if state["model_"]["recipe"] else None
         return state

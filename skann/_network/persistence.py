@@ -26,6 +26,22 @@ def pack(model, recipe):
     return {"recipe": recipe, "state": state_of(model), "optimized": optimized}
 
 
+def outline(model):
+    """Return what tells whether a state fits a model: shapes, and its optimizer's kind.
+
+    Callbacks may have compiled a model anew, or another one is in its place, since its
+    recipe was noted: then that makes none which takes its state.
+    """
+    optimizer = getattr(model, "optimizer", None)  # None before it is compiled
+    settings = [bool(getattr(optimizer, name, None)) for name in _ADD_VARIABLES]
+    shapes = [tuple(variable.shape) for variable in model.variables]
+    return shapes, type(optimizer).__name__, settings
+
+
+# With these an optimizer has more variables for each of a model's.
+_ADD_VARIABLES = ("amsgrad", "centered", "momentum", "use_ema")
+
+
 def unpack(packed):
     """Return the model that `pack` was given."""
     if packed["recipe"] is None:
