@@ -8,15 +8,13 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
+import keras  # logs less with TF_CPP_MIN_LOG_LEVEL=3
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from skann import MLPKerasClassifier
 from skann.datasets import FASHION_MNIST_CLASSES, load_fashion_mnist
-
-# isort: split
-import keras  # after skann, which keeps tensorflow quiet while it starts
 
 OUTPUT = Path(__file__).parent / "output"
 OUTPUT.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import joblib
+import keras  # logs less with TF_CPP_MIN_LOG_LEVEL=3
 import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
@@ -13,9 +14,6 @@ from sklearn.preprocessing import StandardScaler
 from skann import MLPKerasRegressor
 from skann.datasets import load_california_housing
 from skann.exceptions import DivergenceError, DivergenceWarning
-
-# isort: split
-import keras  # after skann, which keeps tensorflow quiet while it starts
 
 OUTPUT = Path(__file__).parent / "output"
 OUTPUT.mkdir(exist_ok=True)

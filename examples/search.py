@@ -4,6 +4,7 @@ A build function of your own, a grid over the parameters of optimizer and loss, 
 successive halving, where many candidates start and few train to the end.
 """
 
+import keras  # logs less with TF_CPP_MIN_LOG_LEVEL=3
 import numpy as np
 from scipy.stats import loguniform
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -17,9 +18,6 @@ from sklearn.preprocessing import StandardScaler
 
 from skann import MLPKerasRegressor
 from skann.datasets import load_california_housing
-
-# isort: split
-import keras  # after skann, which keeps tensorflow quiet while it starts
 
 # A small part of the data will do here. (Stricter is california_housing.py: in a
 # Pipeline, the scaler learns from each fold's own training rows.)

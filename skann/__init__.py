@@ -1,15 +1,11 @@
 """Keras networks as scikit-learn estimators, at compiled speed."""
 
-from skann._runtime import start
+from skann._runtime.start import check_backend
 
-start.check_backend()
-with start.one_collection():
-    with start.quiet_import():
-        import tensorflow  # noqa: F401
-    start.set_up_xla()
+check_backend()
 
-    from skann._estimators.classifier import MLPKerasClassifier
-    from skann._estimators.regressor import MLPKerasRegressor
+from skann._estimators.classifier import MLPKerasClassifier  # noqa: E402
+from skann._estimators.regressor import MLPKerasRegressor  # noqa: E402
 
 __all__ = ["MLPKerasClassifier", "MLPKerasRegressor", "__version__"]
 __version__ = "0.1.0"

@@ -6,6 +6,8 @@ from typing import Any, Self
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skann._estimators.rate_search import rates_by_test
+
 __all__ = ["LearningRateDisplay", "LossCurveDisplay"]
 
 
@@ -89,9 +91,7 @@ class LearningRateDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        from skann.search import find_learning_rate
-
-        test = find_learning_rate(estimator, X, y, sample_weight, **kwargs)
+        test = rates_by_test(estimator, X, y, sample_weight, **kwargs)
         return cls(test).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:

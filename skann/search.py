@@ -1,18 +1,17 @@
 """Hyper-parameter search: what to search, and the learning rates to search among."""
 
-import math
+from dataclasses import dataclass
 from numbers import Real
 from types import NoneType
 
 from scipy import stats
-from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 
-from skann._estimators.base import BaseMLPKeras
 from skann._estimators.classifier import MLPKerasClassifier
+from skann._estimators.rate_search import network_in, rates_by_test
 from skann._estimators.regressor import MLPKerasRegressor
 from skann._network.arguments import signature_parameters
-from skann._training.range_test import MAX_RATE, MIN_RATE, LearningRateTest
+from skann._training.range_test import MAX_RATE, MIN_RATE, RateTest
+from skann.plotting import LearningRateDisplay
 
 __all__ = ["LearningRateTest", "find_learning_rate", "param_distributions"]
 
@@ -69,7 +68,7 @@ def param_distributions(estimator, *, prefix=None):
     """
     if isinstance(estimator, str) and estimator in _KINDS:
         estimator = _KINDS[estimator]()
-    names, estimator = _network_in(estimator)
+    names, estimator = network_in(estimator)
     if prefix is not None:
         names = [prefix, *names]
     before = "".join(f"{name}__" for name in names)
@@ -113,6 +112,45 @@ def _has_own_rate(estimator):
         and isinstance(estimator.optimizer, (str, type, NoneType))
         and "learning_rate" not in (estimator.optimizer_kwargs or {})
     )
+
+
+@dataclass(frozen=True, eq=False)
+class LearningRateTest(RateTest):
+    """Result of a learning rate range test.
+
+    Attributes
+    ----------
+    rates : ndarray of shape (n_steps,)
+        Learning rate of each step until the loss diverged, rising geometrically.
+    losses : ndarray of shape (n_steps,)
+        Training loss at each of them, smoothed. What is more than twice as high as the
+        first losses counts as twice as high.
+    divergence_rate : float
+        Rate at which the smoothed loss is least: above it, training diverges. The
+        smoothing brings it down a little, to the safe side. Lower, where training at
+        half of it diverged as well.
+    suggestion : float
+        Half of that, a rate to train with.
+
+    See Also
+    --------
+    skann.search.find_learning_rate : Makes such a test.
+    skann.plotting.LearningRateDisplay : Its picture.
+    """
+
+    def plot(self, ax=None):
+        """Draw the losses by their rates.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            The axes to draw on. If None, a new figure is made.
+
+        Returns
+        -------
+        :class:`skann.plotting.LearningRateDisplay`
+        """
+        return LearningRateDisplay(self).plot(ax=ax)
 
 
 def find_learning_rate(
@@ -169,34 +207,7 @@ def find_learning_rate(
     >>> bool(1e-3 < found.suggestion < 0.1)
     True
     """
-    are_numbers = isinstance(min_rate, Real) and isinstance(max_rate, Real)
-    if not are_numbers or not 0 < min_rate < max_rate < math.inf:
-        raise ValueError(
-            "Rates must be finite numbers that rise from above 0; got "
-            f"min_rate={min_rate!r} and max_rate={max_rate!r}."
-        )
-    _network_in(estimator)
-    while isinstance(estimator, Pipeline):
-        if len(estimator) > 1:
-            X = clone(estimator[:-1]).fit_transform(X, y)
-        estimator = estimator[-1]
-    kwargs = dict(estimator.optimizer_kwargs or {})
-    kwargs.pop("learning_rate", None)
-    network = clone(estimator)
-    network.set_params(learning_rate="auto", optimizer_kwargs=kwargs or None)
-    return network._find_learning_rate(X, y, sample_weight, min_rate, max_rate)
-
-
-def _network_in(estimator):
-    """Return the names of the steps that lead to an estimator of skann's, and it."""
-    if isinstance(estimator, Pipeline):
-        name, last = estimator.steps[-1]
-        names, network = _network_in(last)
-        return [name, *names], network
-    if isinstance(estimator, BaseMLPKeras):
-        return [], estimator
-    raise TypeError(
-        "An instance of an estimator of skann, or a Pipeline that ends in one, was "
-        "expected (or, by param_distributions, 'regressor' or 'classifier'); got "
-        f"{estimator!r}."
+    test = rates_by_test(
+        estimator, X, y, sample_weight, min_rate=min_rate, max_rate=max_rate
     )
+    return LearningRateTest(**vars(test))

@@ -9,8 +9,11 @@ import searches
 from distributed import Client, LocalCluster
 
 from skann import datasets
+from skann._runtime.start import load
 
 os.environ["MPLBACKEND"] = "Agg"
+
+load()  # Before the tests import Keras, for tensorflow to be quiet.
 
 # They need what they compare with, and are run by themselves.
 collect_ignore = ["benchmarks"]

@@ -23,7 +23,7 @@ from keras import layers
 from scipy import sparse
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
-from skann._training.graph import program
+from skann._training import work
 
 MOST_ROWS = 90
 
@@ -358,12 +358,12 @@ def _numbers(model, X):
 def difference(case):
     """Return how the engine's outcome differs from Keras', or None, and what ran."""
     compiled = case[-1]
-    few = program.STEPS_WORTH_COMPILING
-    program.STEPS_WORTH_COMPILING = 1 if compiled else few
+    few = work.STEPS_WORTH_COMPILING
+    work.STEPS_WORTH_COMPILING = 1 if compiled else few
     try:
         ours = outcome(case, "auto")
     finally:
-        program.STEPS_WORTH_COMPILING = few
+        work.STEPS_WORTH_COMPILING = few
     theirs = outcome(case, "keras")
     if isinstance(ours, str) or isinstance(theirs, str):
         same = isinstance(ours, str) and isinstance(theirs, str)

@@ -145,7 +145,7 @@ def use():
         MLPKerasRegressor(_build, epochs=2, random_state=0).fit(X, y),
         MLPKerasRegressor(**how, activation=lambda z: z * z, epochs=2).fit(X, y),
     ]
-    assert {e.engine_ for e in estimators} == {"compiled", "keras"}
+    assert {e.engine_ for e in estimators} == {"numpy", "graph", "compiled", "keras"}
     for estimator in estimators:
         estimator.predict(X)
         estimator.model_.get_weights()

@@ -87,7 +87,7 @@ def test_every_kind_of_build_function(data, build_fn):
     X, y = data
     model = MLPKerasRegressor(build_fn, epochs=40, learning_rate=0.003, random_state=0)
     model.fit(X, y)
-    assert model.engine_ == "compiled"
+    assert model.engine_ in ("numpy", "graph")
     assert model.predict(X).shape == y.shape
     assert model.history_["loss"][-1] < model.history_["loss"][0]
     np.testing.assert_allclose(model.predict(X[:3]), model.predict(X)[:3], rtol=1e-7)

@@ -158,7 +158,7 @@ def test_keras_callbacks_in_the_constructor_and_in_fit(data, in_fit, tmp_path):
     model = MLPKerasRegressor(**SMALL, callbacks=None if in_fit else callbacks)
     model.fit(X, y, callbacks=callbacks if in_fit else None)
     assert model.n_iter_ == 2
-    assert model.engine_ == "compiled"
+    assert model.engine_ == "numpy"
     assert (tmp_path / "model.keras").exists()
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
     assert (tmp_path / "logs" / "train").is_dir()
@@ -188,7 +188,7 @@ def test_a_callback_for_every_batch_is_trained_by_keras(data):
     assert len(batches) == 2 * 14
     # The same steps on the same rows as without the callback.
     without = MLPKerasRegressor(**SMALL, epochs=2).fit(X, y)
-    assert without.engine_ == "compiled"
+    assert without.engine_ == "numpy"
     np.testing.assert_allclose(with_batches.predict(X), without.predict(X), rtol=1e-4)
 
 

@@ -16,16 +16,18 @@ import tensorflow as tf
 
 from skann import MLPKerasRegressor
 from skann._runtime import disk_cache, private_files
-from skann._training.graph import program
+from skann._training import work
 from skann._training.graph.cache import PROGRAMS
 
 # What each process says: for each width what it predicts and reports, as a number.
 FIT = """
 import hashlib, sys
 import numpy as np
+from skann._runtime import start
+from skann._training import work
+start.load()
 import skann._runtime.disk_cache as cache
-import skann._training.graph.program as program
-program.STEPS_WORTH_COMPILING = 0
+work.STEPS_WORTH_COMPILING = 0
 from skann import MLPKerasRegressor
 X = np.random.default_rng(0).normal(size=(600, 5))
 for what in sys.argv[1:]:
@@ -327,7 +329,7 @@ def lacking(input_shape):
 
 def test_an_operation_that_xla_lacks_costs_no_entry(cache, monkeypatch):
     name = compiled()
-    monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 0)
+    monkeypatch.setattr(work, "STEPS_WORTH_COMPILING", 0)
     X = np.random.default_rng(0).normal(size=(64, 2))
     model = MLPKerasRegressor(lacking, epochs=1).fit(X, X[:, 0])
     assert model.engine_ == "keras"
@@ -512,7 +514,7 @@ def vanished(cache, monkeypatch):
 @pytest.mark.parametrize("trouble", [full, vanished])
 def test_programs_are_compiled_all_the_same(cache, monkeypatch, trouble):
     compiled()
-    monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 0)
+    monkeypatch.setattr(work, "STEPS_WORTH_COMPILING", 0)
     X = np.random.default_rng(0).normal(size=(64, 2))
     how = {"epochs": 2, "dropout": 0.1, "random_state": 0}
     well = MLPKerasRegressor(**how).fit(X, X[:, 0])

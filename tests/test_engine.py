@@ -38,7 +38,7 @@ def data():
 
 @pytest.fixture
 def xla(monkeypatch):
-    monkeypatch.setattr("skann._training.graph.program.STEPS_WORTH_COMPILING", 0)
+    monkeypatch.setattr("skann._training.work.STEPS_WORTH_COMPILING", 0)
 
 
 def programs_made_by(fit):
@@ -222,11 +222,11 @@ import sys
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.preprocessing import scale
 from skann import MLPKerasClassifier, MLPKerasRegressor
-import skann._training.graph.program as program
+import skann._training.work as work
 X, y = load_diabetes(return_X_y=True)
 # In XLA and in the graph, each the first of its kind in one of the two processes.
 for few in map(int, sys.argv[1:]):
-    program.STEPS_WORTH_COMPILING = few
+    work.STEPS_WORTH_COMPILING = few
     model = MLPKerasRegressor(n_neurons=12, dropout=0.2, epochs=3, random_state=0)
     print(few, model.fit(scale(X), y).predict(scale(X)).tobytes().hex())
 """
@@ -322,7 +322,7 @@ def test_engine_keras_takes_the_same_steps(data):
     X, y = data
     ours = MLPKerasRegressor(**SMALL, dropout=0.2).fit(X, y)
     theirs = MLPKerasRegressor(**SMALL, dropout=0.2, engine="keras").fit(X, y)
-    assert (ours.engine_, theirs.engine_) == ("compiled", "keras")
+    assert (ours.engine_, theirs.engine_) == ("graph", "keras")
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-6)
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from skann import MLPKerasRegressor
-from skann._estimators.same import same, snapshot
+from skann._network.same import same, snapshot
 from skann._training.numpy.trainer import DenseTrainer
 from skann.exceptions import DivergenceWarning
 

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from skann import MLPKerasRegressor
-from skann._network.packing import packed
+from skann._keras.packing import packed
 from skann.exceptions import EngineError
 
 X = np.random.default_rng(0).normal(size=(40, 8))

@@ -10,8 +10,9 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skann import MLPKerasRegressor
-from skann._network.inference import Network
-from skann._network.layer_functions import ACTIVATIONS, dense_stack
+from skann._network.keras_network import KerasNetwork
+from skann._network.layer_descriptions import dense_stack
+from skann._network.layer_functions import ACTIVATIONS
 from skann._runtime.threads import in_threads
 
 LAYERS = keras.layers
@@ -78,7 +79,7 @@ def test_equals_keras(make):
     model = make()
     X = np.random.default_rng(0).normal(size=(70, *model.input_shape[1:]))
     before = X.copy()
-    outputs = Network(model).outputs(X)
+    outputs = KerasNetwork(model).outputs(X)
     np.testing.assert_allclose(
         outputs, model.predict(X, verbose=0), rtol=1e-4, atol=1e-5
     )
@@ -99,10 +100,12 @@ def test_dense_stacks_need_no_tensorflow(name):
 def test_a_row_does_not_depend_on_its_neighbours(make, rtol):
     model = make()
     X = np.random.default_rng(0).normal(size=(70, *model.input_shape[1:]))
-    together = Network(model).outputs(X)
-    alone = np.concatenate([Network(model).outputs(X[i : i + 1]) for i in range(70)])
+    together = KerasNetwork(model).outputs(X)
+    alone = np.concatenate(
+        [KerasNetwork(model).outputs(X[i : i + 1]) for i in range(70)]
+    )
     np.testing.assert_allclose(alone, together, rtol=rtol, atol=rtol)
-    mixed = Network(model).outputs(X[::-1])[::-1]
+    mixed = KerasNetwork(model).outputs(X[::-1])[::-1]
     np.testing.assert_allclose(mixed, together, rtol=rtol, atol=rtol)
 
 
@@ -118,11 +121,11 @@ def test_a_stack_takes_many_rows_in_chunks_and_threads(
 ):
     model = {**STACKS, **CHUNKED}[name]()
     X = np.random.default_rng(0).normal(size=(1001, *model.input_shape[1:]))
-    whole = Network(model).outputs(X)
+    whole = KerasNetwork(model).outputs(X)
     before = X.copy()
-    monkeypatch.setattr("skann._network.inference._STACK_BYTES", 6000)
+    monkeypatch.setattr("skann._network.stack._STACK_BYTES", 6000)
     monkeypatch.setattr("skann._runtime.threads._n_blas_threads", lambda: n_threads)
-    network = Network(model)
+    network = KerasNetwork(model)
     for rows in (X, mapped(X, tmp_path), X[:2], X[:150]):
         outputs = network.outputs(rows)
         np.testing.assert_allclose(outputs, whole[: len(rows)], rtol=1e-12, atol=1e-12)
@@ -135,9 +138,9 @@ def test_a_stack_takes_many_rows_in_chunks_and_threads(
 def test_other_networks_take_many_rows_in_chunks(monkeypatch):
     model = OTHERS["functional"]()
     X = np.random.default_rng(0).normal(size=(1000, 6))
-    whole = Network(model).outputs(X)
-    monkeypatch.setattr("skann._network.inference._CHUNK_BYTES", 1000)
-    np.testing.assert_allclose(Network(model).outputs(X), whole, rtol=1e-5)
+    whole = KerasNetwork(model).outputs(X)
+    monkeypatch.setattr("skann._network.keras_network._CHUNK_BYTES", 1000)
+    np.testing.assert_allclose(KerasNetwork(model).outputs(X), whole, rtol=1e-5)
 
 
 def test_what_fails_in_a_thread_is_raised_and_blas_has_its_threads_back(monkeypatch):
@@ -161,7 +164,7 @@ def test_changed_weights_are_noticed(name):
     model = STACKS[name]()
     model.compile("sgd", "mse")
     X = np.random.default_rng(0).normal(size=(70, *model.input_shape[1:]))
-    network = Network(model)
+    network = KerasNetwork(model)
 
     def fitted():
         model.fit(X, np.ones((70, model.output_shape[-1])), verbose=0)
@@ -178,7 +181,7 @@ def test_changed_weights_are_noticed(name):
         change()
         after = network.outputs(X)
         assert np.abs(after - before).max() > 1e-6
-        np.testing.assert_array_equal(after, Network(model).outputs(X))
+        np.testing.assert_array_equal(after, KerasNetwork(model).outputs(X))
 
 
 class Keeps(keras.callbacks.Callback):
@@ -272,12 +275,12 @@ def test_weights_that_change_meanwhile_are_not_kept(california, monkeypatch):
     stack = dense_stack
 
     def interrupted(*arguments):
-        monkeypatch.setattr("skann._network.inference.dense_stack", stack)
+        monkeypatch.setattr("skann._network.keras_network.dense_stack", stack)
         made = stack(*arguments)
         estimator.partial_fit(X, y)  # As another thread may do it.
         return made
 
-    monkeypatch.setattr("skann._network.inference.dense_stack", interrupted)
+    monkeypatch.setattr("skann._network.keras_network.dense_stack", interrupted)
     before = estimator.predict(X)
     expected = clone(estimator).fit(X, y).partial_fit(X, y).predict(X)
     assert np.abs(expected - before).max() > 1e-6
@@ -292,7 +295,7 @@ def test_an_activation_may_be_set_to_another(california):
     model.layers[0].activation = keras.activations.tanh
     after = estimator.predict(X)
     assert np.abs(after - before).max() > 1e-6
-    expected = estimator._target.decode(Network(model).outputs(X))
+    expected = estimator._target.decode(KerasNetwork(model).outputs(X))
     np.testing.assert_array_equal(after, expected)
 
 
@@ -300,7 +303,7 @@ def test_nobodys_weights_are_not_read_again(california, monkeypatch):
     X, y = california
     estimator = MLPKerasRegressor(n_neurons=8, epochs=2, dropout=0.5, random_state=0)
     expected = estimator.fit(X, y).predict(X)
-    monkeypatch.setattr("skann._network.inference.values_of", None)
+    monkeypatch.setattr("skann._network.keras_network.values_of", None)
     np.testing.assert_array_equal(estimator.predict(X), expected)
     assert estimator.model_ is not None
     with pytest.raises(TypeError):

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from skann._data.feed import Feed
-from skann._training import loop
-from skann._training.graph import program, trainer
+from skann._runtime.seeds import in_order
+from skann._training import loop, work
+from skann._training.graph import trainer
 from skann._training.graph.program import prepare
-from skann._training.keras_fit import in_order
 from skann._training.loop import train
 
 RNG = np.random.default_rng(0)
@@ -203,7 +203,7 @@ def way(request, monkeypatch):
         monkeypatch.setattr(loop, "is_plain", lambda *of: False)
         monkeypatch.setattr(trainer, "is_known", lambda *of, **how: False)
     if request.param == "compiled":
-        monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 0)
+        monkeypatch.setattr(work, "STEPS_WORTH_COMPILING", 0)
     return request.param
 
 
@@ -216,7 +216,8 @@ def network(name):
         keras.layers.Dense(1, kernel_initializer=init),
     ]
     model = keras.Sequential([keras.Input((3,)), *layers])
-    model.compile(optimizer, "mse")
+    # An object, as skann gives it: of a name, the steps are not known in NumPy.
+    model.compile(optimizer, keras.losses.MeanSquaredError())
     optimizer.build(model.trainable_variables)
     return model
 
@@ -292,4 +293,7 @@ def test_as_keras(name, way, tmp_path):
     assert_same(ours.get_weights(), theirs.get_weights())
     state = [[v.numpy() for v in m.optimizer.variables] for m in (ours, theirs)]
     assert_same(*state)
-    assert trained.engine == ("keras" if way == "keras" else "compiled")
+    if name.startswith(("stop", "other_weights")):
+        assert trained.engine == way
+    else:  # What a callback has made of the model may not run in NumPy.
+        assert (trained.engine == "keras") is (way == "keras")

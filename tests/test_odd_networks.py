@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 from skann import MLPKerasRegressor
-from skann._training.graph import program
+from skann._training import work
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(71, 4))
@@ -100,7 +100,7 @@ def test_they_train_and_predict_as_by_keras(case, monkeypatch):
 
     theirs, in_few_steps = fitted("keras"), fitted("auto")
     assert_same(in_few_steps, theirs)
-    monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 1)
+    monkeypatch.setattr(work, "STEPS_WORTH_COMPILING", 1)
     compiled = fitted("auto")
     assert_same(compiled, theirs)
 
@@ -115,7 +115,7 @@ def test_weights_that_a_callback_changed_are_the_ones_that_are_kept(
     compiled, monkeypatch
 ):
     if compiled:
-        monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 1)
+        monkeypatch.setattr(work, "STEPS_WORTH_COMPILING", 1)
     params = {**QUICK, "epochs": 6, "patience": 3, "callbacks": [Shrinks()]}
     fit = {"X_val": X[:30], "y_val": Y[:30]}
     ours = MLPKerasRegressor(**params).fit(X, Y, **fit)

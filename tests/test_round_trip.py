@@ -12,7 +12,7 @@ from keras import layers
 from sklearn.base import clone
 
 from skann import MLPKerasRegressor
-from skann._network import round_trip
+from skann._keras import round_trip
 from skann.exceptions import ModelError
 
 X = np.random.default_rng(0).normal(size=(40, 4))

@@ -36,12 +36,12 @@ from sharing_cases import (
 )
 
 from skann._data.feed import Feed
-from skann._runtime.randomness import fresh_names
+from skann._keras.randomness import fresh_names
+from skann._runtime.seeds import in_order
 from skann._training.graph.cache import PROGRAMS, description_of
 from skann._training.graph.program import prepare
-from skann._training.keras_fit import in_order
 from skann._training.loop import train
-from skann._training.numpy.trainer import is_plain
+from skann._training.numpy.recognised import is_plain
 
 BATCH, ROWS, EPOCHS = 4, 10, 2
 
@@ -168,7 +168,7 @@ COMPILED = (
 
 @pytest.mark.parametrize("name", COMPILED)
 def test_what_differs_in_one_hidden_thing_is_compiled_by_itself(name, monkeypatch):
-    monkeypatch.setattr("skann._training.graph.program.STEPS_WORTH_COMPILING", 0)
+    monkeypatch.setattr("skann._training.work.STEPS_WORTH_COMPILING", 0)
     trained_by_itself(PAIRS[name])
 
 

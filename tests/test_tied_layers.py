@@ -10,7 +10,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import StandardScaler
 
 from skann import MLPKerasRegressor
-from skann._training.graph import program
+from skann._training import work
 
 # Of a kernel that nothing uses.
 pytestmark = pytest.mark.filterwarnings("ignore:Gradients do not exist:UserWarning")
@@ -78,7 +78,7 @@ def fitted(build, engine):
 @pytest.mark.parametrize("build", TIED)
 def test_tied_layers_learn_as_by_keras(build, compiled, monkeypatch):
     if compiled:
-        monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 1)
+        monkeypatch.setattr(work, "STEPS_WORTH_COMPILING", 1)
     model, expected = (fitted(build, engine) for engine in ("auto", "keras"))
     np.testing.assert_allclose(model.loss_curve_, expected.loss_curve_, rtol=1e-5)
     outputs = expected.model_.predict(X, verbose=0).ravel()

@@ -10,7 +10,8 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error
 from sklearn.model_selection import GridSearchCV
 
 from skann import MLPKerasRegressor
-from skann._network.unit import unit_layer
+from skann._keras.unit_layer import unit_layer
+from skann._training import work
 from skann._training.graph import program
 from skann.search import find_learning_rate
 
@@ -56,7 +57,7 @@ WAYS = {
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
     if request.param in ("compiled", "float32"):
-        monkeypatch.setattr(program, "STEPS_WORTH_COMPILING", 1)
+        monkeypatch.setattr(work, "STEPS_WORTH_COMPILING", 1)
     return {**QUICK, **WAYS[request.param]}
 
 

@@ -186,14 +186,14 @@ def test_lists_of_callbacks_of_any_kind():
     for given in (held, [held], [one, (other,)], (one, other)):
         model = regressor(given).fit(X, Y, callbacks=third)
         assert [len(c.epochs) for c in model.callbacks_] == [5, 5, 5]
-        assert model.engine_ == "compiled"
+        assert model.engine_ == "numpy"
 
 
 def test_hyperparameters_for_tensorboard(tmp_path):
     hp = pytest.importorskip("tensorboard.plugins.hparams.api")
     model = regressor([hp.KerasCallback(str(tmp_path), {"units": 4})])
     model = GridSearchCV(model, {"epochs": [1, 2]}, cv=2).fit(X, Y).best_estimator_
-    assert model.engine_ == "compiled"
+    assert model.engine_ == "numpy"
     assert list(tmp_path.iterdir())
 
 
@@ -248,7 +248,7 @@ def test_a_model_compiled_anew_is_trained_as_it_is(engine, hook):
     assert last[0] == pytest.approx(last[1])  # At a rate of 0.
     assert last[0] == pytest.approx(np.abs(model.predict(X) - Y).mean(), rel=1e-5)
     assert np.isfinite(model.history_["mse"][-1])
-    assert model.engine_ == ("keras" if engine == "keras" else "compiled")
+    assert model.engine_ == ("keras" if engine == "keras" else "graph")
 
 
 @pytest.mark.parametrize("more", [{}, {"n_neurons": 70, "epochs": 3000}, {"l2": 0.1}])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skann._network.unit import Unit
+from skann._data.unit import Unit
 
 
 @dataclass(frozen=True)

@@ -4,48 +4,37 @@ import inspect
 from abc import abstractmethod
 from numbers import Real
 
-import keras
 from scipy import sparse
 
 # Third-party estimators are meant to use `_fit_context`, though it has an underscore.
 from sklearn.base import _fit_context
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils.validation import (
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skann._data.input import checked
-from skann._data.rows import (
-    Data,
-    check_numeric,
-    is_plain,
-)
+from skann._data.rows import Data, check_numeric, is_plain
 from skann._data.validation import HoldOut, check_groups, own_validation_set
 from skann._estimators.fitted import HoldsNetwork
 from skann._estimators.keras_arguments import refuse
-from skann._estimators.numbers import plain
 from skann._estimators.parameters import (
     CONSTRAINTS,
     PartParameters,
     check_argument_of_fit,
     check_network_parameters,
 )
-from skann._estimators.same import same, snapshot
 from skann._estimators.tasks import FitTask
 from skann._estimators.training import Run, TrainsNetwork
-from skann._network import serialisation
-from skann._network.arguments import BUILT_IN, NUMBERS, is_own
-from skann._network.build import FIXED_BY_BUILDING, build_model, traits_of
-from skann._network.inference import Network
-from skann._network.late import LateNetwork, late_network
-from skann._network.persistence import outline
+from skann._network.arguments import BUILT_IN, FIXED_BY_BUILDING, NUMBERS, is_own
+from skann._network.in_arrays import network_in_arrays
+from skann._network.network import Network
+from skann._network.numbers import plain
 from skann._network.precision import takes_float64
+from skann._network.same import same, snapshot
 from skann._network.size import check_size
-from skann._network.unit import add_unit
-from skann._runtime.randomness import Seeds
-from skann._training import monitor
-from skann._training.callback_copies import fresh_copies
+from skann._network.sources import recipe_of
+from skann._runtime.seeds import Seeds
+from skann._runtime.start import is_of_keras, with_keras
+from skann._training.monitor import monitors
 
 # From this many rows, early_stopping="auto" stops early.
 _ROWS_FOR_EARLY_STOPPING = 1000
@@ -163,7 +152,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
             data = self._check_data(X, y, None, reset=True)
             self._seeds = Seeds.draw(self.random_state)
             self._build(data)
-            self._prepare(self._feed(data))
+            self._prepare(self._network.model, self._feed(data))
             self.history_, self.n_iter_ = {"loss": []}, 0
             self.loss_curve_ = self.history_["loss"]
         return self
@@ -171,6 +160,8 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """Train for one epoch more, from the first call on."""
         goes_on = self.__sklearn_is_fitted__()
+        run = self._run(1, None, None, None)
+        run.is_partial = True
         with self._as_it_was_on_failure(goes_on):
             data = self._check_data(
                 X, y, sample_weight, reset=not goes_on, classes=classes
@@ -179,9 +170,8 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
                 self._check_unchanged()
             else:
                 self._seeds = Seeds.draw(self.random_state)
-                self._build(data)
-            run = self._run(1, None, None, None)
-            self._train(data, run, goes_on, partial=True)
+                self._build(data, run)
+            self._train(data, run, goes_on)
         return self
 
     @abstractmethod
@@ -207,7 +197,10 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         for name, value in merged.items():
             check_argument_of_fit(name, value)
         merged = {name: int(value) for name, value in merged.items()}
-        copies = fresh_copies(self.callbacks) + fresh_copies(callbacks)
+        copies = []
+        for some in (self.callbacks, callbacks):
+            if some is not None and some not in ([], ()):
+                copies += with_keras().callback_copies.fresh_copies(some)
         return Run(**merged, callbacks=copies, own_copies=copies[:])
 
     def _check_data(self, X, y, sample_weight, reset, classes=None):
@@ -249,7 +242,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
             return data
         names = [self.monitor] if run.stops_early else []
         names += [self.monitor] if self._compares_checkpoints() else []
-        names += monitor.monitors(run.callbacks)
+        names += monitors(run.callbacks)
         needed = any(name.startswith("val_") for name in names)
         if self.validation_fraction is None or not (needed or plan.is_asked_for):
             return data
@@ -271,7 +264,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
     def _stops_early(self, data, own, run):
         if self.early_stopping != "auto":
             return self.early_stopping
-        if any(isinstance(c, keras.callbacks.EarlyStopping) for c in run.callbacks):
+        if any(is_of_keras(c, "callbacks.EarlyStopping") for c in run.callbacks):
             return False
         if own is not None:
             return True
@@ -286,6 +279,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         return bool(run.callbacks or run.verbose or files or self.engine == "keras")
 
     def _build(self, data, run=None):
+        """Build the network: in arrays for a run that needs no more."""
         parameters = inspect.signature(type(self)).parameters.values()
         defaults = {p.name: p.default for p in parameters}
         defaults |= {**BUILT_IN, "dtype": self._dtype(data)}
@@ -293,40 +287,39 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         self._built_with = self._fixed(params, defaults)
         params |= {name: plain(params[name]) for name in NUMBERS}
         params |= {} if run is None else run.arguments
-        recipe = (params, defaults, self._problem(), self._seeds.weights)
-        check_size(params, defaults, recipe[2])
-        self._recipe = late = None
-        if run is not None and not self._is_watched(run):
-            late = late_network(*recipe, n_steps=_n_steps(data, run))
-        if late is not None:
-            self._network, traits = late, late.traits
-        else:
-            if params["learning_rate"] == "auto":
-                params["learning_rate"] = None  # For now.
-            model = build_model(*recipe)
-            self._network = Network(model, is_lent=not is_own(self.model))
-            is_ready = isinstance(self.model, keras.Model)
-            if not is_ready or not serialisation.is_serialisable(model):
-                self._recipe, self._recipe_makes = recipe, outline(model)
-            traits = traits_of(model, self._row_shape)
+        problem, seed = self._problem(), self._seeds.weights
+        check_size(params, defaults, problem)
+        source, self._recipe, self._network = None, None, None
+        if is_own(self.model):
+            source = recipe_of(params, defaults, problem, seed)
+        if source is not None and run is not None and not self._is_watched(run):
+            n_steps = _n_steps(data, run)
+            self._network = network_in_arrays(source, n_steps=n_steps)
+        if self._network is None:
+            self._build_model(params, defaults, problem, seed, source)
+        traits = self._network.traits(self._row_shape)
         if self._is_told_more(traits, data):
             self._build(data, run)  # What y is decides on loss and shapes.
             return
         self._target = self._learn_target(traits, data)
         if self._target.unit is not None:
-            self._take_unit(self._target.unit)
+            self._network.take_unit(self._target.unit)
+            if self._recipe is not None:
+                self._recipe = (*self._recipe, self._target.unit)
         for name in _OF_A_FIT:
             vars(self).pop(name, None)
 
-    def _take_unit(self, unit):
-        """Have the network give its outputs in y's own unit."""
-        if isinstance(self._network, LateNetwork):
-            self._network.take_unit(unit)
-            return
-        model = add_unit(self._network.model, unit)
-        self._network = Network(model, is_lent=not is_own(self.model))
-        if self._recipe is not None:
-            self._recipe = (*self._recipe, unit)
+    def _build_model(self, params, defaults, problem, seed, source):
+        if params["learning_rate"] == "auto":
+            params["learning_rate"] = None  # For now.
+        parts = with_keras()
+        model = parts.build_model(params, defaults, problem, seed)
+        keras = parts.KerasNetwork(model, is_lent=not is_own(self.model))
+        self._network = Network(keras=keras, source=source)
+        is_ready = is_of_keras(self.model, "Model")
+        if source is None and not (is_ready and parts.is_serialisable(model)):
+            self._recipe = (params, defaults, problem, seed)
+            self._recipe_makes = parts.outline(model)
 
     def _fixed(self, params, defaults):
         """Return the parameters that a fit which goes on cannot change."""
@@ -353,7 +346,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
                     f"{name}={new!r} would have no effect: training goes on with the "
                     f"network that was built with {name}={value!r}."
                 )
-            self._network.model.optimizer.learning_rate = new
+            self._network.learning_rate = new
             vars(self).pop("learning_rate_", None)
             self._built_with = {**self._built_with, name: new}
 

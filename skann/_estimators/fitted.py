@@ -1,13 +1,10 @@
 """What a fitted estimator holds: its network, also in a pickle and after a failure."""
 
+import sys
 from contextlib import contextmanager, nullcontext
 
-from skann._network import persistence
-from skann._network.inference import Network
-from skann._network.late import LateNetwork
-from skann._network.packing import packed, to_clone
-from skann._network.state import assign_values, values_of
-from skann._training import callback_copies
+from skann._network.network import Network
+from skann._runtime.start import with_keras
 
 
 class HoldsNetwork:
@@ -15,7 +12,7 @@ class HoldsNetwork:
 
     @property
     def model_(self):
-        """The trained model, made now where a small fit did without."""
+        """The trained model, made now where a fit did without."""
         if "_network" not in vars(self):
             raise AttributeError(
                 f"This {type(self).__name__} has no model_ before it is fitted."
@@ -24,7 +21,7 @@ class HoldsNetwork:
 
     @model_.setter
     def model_(self, model):
-        self._network = Network(model)
+        self._network = Network.of_model(model)
 
     @model_.deleter
     def model_(self):
@@ -35,30 +32,19 @@ class HoldsNetwork:
 
     @contextmanager
     def _as_it_was_on_failure(self, goes_on):
-        """Leave the estimator as it was before, if a fit fails.
-
-        One that goes on changes the values of the model's variables. Until it is done,
-        or has failed, other threads predict by those from before.
-        """
-        model = values = None
-        if goes_on:
-            if isinstance(self._network, LateNetwork):
-                self._network = self._network.made
-            model = self._network.model
-            values = values_of(model)
+        """Leave the estimator as it was before, if a fit fails."""
         before = dict(vars(self))
-        with self._network.changing() if goes_on else nullcontext():
+        with self._network.as_it_was_on_failure() if goes_on else nullcontext():
             try:
                 yield
             except BaseException:
                 vars(self).clear()
                 vars(self).update(before)
-                if goes_on:
-                    assign_values(model, values)
                 raise
 
     def __getstate__(self):
-        return packed(self._state())
+        state = self._state()
+        return with_keras().packed(state) if _may_hold_keras() else state
 
     def __copy__(self):
         # The parameters are the original's, the network a copy.
@@ -73,26 +59,32 @@ class HoldsNetwork:
         network = state.pop("_network", None)
         if network is not None:
             recipe = state.setdefault("_recipe", None)  # A user's model, unfitted.
-            if persistence.outline(network.model) != state.get("_recipe_makes"):
-                recipe = None
-            state["model_"] = persistence.pack(network.model, recipe)
-            state["_recipe"] = recipe if state["model_"]["recipe"] else None
+            makes, row_shape = state.get("_recipe_makes"), state.get("_row_shape")
+            state["model_"] = network.packed(recipe, makes, row_shape)
+            packed_by_recipe = state["model_"].get("recipe") is not None
+            state["_recipe"] = recipe if packed_by_recipe else None
         return state
 
     def __setstate__(self, state):
         state = dict(state)
         if "model_" in state:
-            model = persistence.unpack(state.pop("model_"))
-            # One that the user's build function has made may be known to it.
-            is_lent = state["_recipe"] is not None
-            state["_network"] = Network(model, is_lent)
+            state["_network"] = Network.unpacked(state.pop("model_"))
         super().__setstate__(state)
 
     def __sklearn_clone__(self):
         # scikit-learn copies parameters by Keras' own ways, which lose some of them.
+        if not _may_hold_keras():
+            return super().__sklearn_clone__()
         stand_in = type(self).__new__(type(self))
         vars(stand_in).update(vars(self))
+        parts = with_keras()
         for name, value in self.get_params(deep=False).items():
-            own = callback_copies.to_clone(value) if name == "callbacks" else None
-            vars(stand_in)[name] = to_clone(value) if own is None else own
+            is_callbacks = name == "callbacks"
+            own = parts.callback_copies.to_clone(value) if is_callbacks else None
+            vars(stand_in)[name] = parts.to_clone(value) if own is None else own
         return super(HoldsNetwork, stand_in).__sklearn_clone__()
+
+
+def _may_hold_keras():
+    """Whether there can be objects of Keras' among an estimator's attributes."""
+    return "keras" in sys.modules

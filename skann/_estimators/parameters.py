@@ -11,17 +11,17 @@ from collections.abc import Iterable, Mapping
 from inspect import Parameter
 from numbers import Integral, Real
 
-import keras
 import numpy as np
 from sklearn.base import BaseEstimator
 
 # As in _numbers.py.
 from sklearn.utils._param_validation import HasMethods, StrOptions
 
-from skann._estimators.numbers import Number
+from skann._estimators.of_keras import OfKeras
 from skann._network.arguments import signature_parameters
-from skann._runtime.randomness import seeded_keras
-from skann._runtime.text import one_line
+from skann._network.numbers import Number
+from skann._runtime.start import with_keras
+from skann._training.numpy.description import ACTIVATIONS
 
 PARTS = ("model", "optimizer", "loss", "compile")
 
@@ -30,26 +30,26 @@ _FROM_ZERO = Number(Real, 0, None, closed="left")
 _PATH = [str, os.PathLike, None]
 
 CONSTRAINTS = {
-    "model": [callable, keras.Model, None],
+    "model": [callable, OfKeras("Model"), None],
     "n_hidden": [Number(Integral, 0, None, closed="left"), None],
     "n_neurons": [_COUNT, None],
     "hidden_layer_sizes": ["array-like", None],
     "activation": [str, callable, list, tuple, None],
     "output_activation": [str, callable, None],
-    "kernel_initializer": [str, keras.initializers.Initializer, None],
+    "kernel_initializer": [str, OfKeras("initializers.Initializer"), None],
     "dropout": [Number(Real, 0, 1, closed="left"), None],
     "normalization": [StrOptions({"batch", "layer"}), None],
     "l1": [_FROM_ZERO, None],
     "l2": [_FROM_ZERO, None],
     "dtype": [str, None],
     "model_kwargs": [dict, None],
-    "loss": [str, callable, keras.losses.Loss, list, tuple, dict, None],
+    "loss": [str, callable, OfKeras("losses.Loss"), list, tuple, dict, None],
     "loss_kwargs": [dict, None],
-    "metrics": [str, callable, keras.metrics.Metric, list, tuple, dict, None],
-    "optimizer": [str, type, keras.optimizers.Optimizer, None],
+    "metrics": [str, callable, OfKeras("metrics.Metric"), list, tuple, dict, None],
+    "optimizer": [str, type, OfKeras("optimizers.Optimizer"), None],
     "learning_rate": [
         Number(Real, 0, None, closed="neither"),
-        keras.optimizers.schedules.LearningRateSchedule,
+        OfKeras("optimizers.schedules.LearningRateSchedule"),
         StrOptions({"auto"}),
         None,
     ],
@@ -76,7 +76,7 @@ CONSTRAINTS = {
     "checkpoint_path": _PATH,
     "checkpoint_save_best_only": ["boolean"],
     "tensorboard_dir": _PATH,
-    "callbacks": [list, tuple, keras.callbacks.Callback, None],
+    "callbacks": [list, tuple, OfKeras("callbacks.Callback"), None],
     "engine": [StrOptions({"auto", "compiled", "keras"})],
     "warm_start": ["boolean"],
     "random_state": ["random_state"],
@@ -121,12 +121,10 @@ def check_network_parameters(params):
         activations if isinstance(activations, (list, tuple)) else [activations]
     )
     for activation in activations:
-        _check_known("activation", activation, keras.activations)
-    _check_known("output_activation", params["output_activation"], keras.activations)
+        _check_known("activation", activation, "activations")
+    _check_known("output_activation", params["output_activation"], "activations")
     if params["kernel_initializer"] != "auto":
-        _check_known(
-            "kernel_initializer", params["kernel_initializer"], keras.initializers
-        )
+        _check_known("kernel_initializer", params["kernel_initializer"], "initializers")
     if params["learning_rate"] == "auto":
         given = params["optimizer_kwargs"] or {}
         if "learning_rate" in given:
@@ -134,43 +132,22 @@ def check_network_parameters(params):
                 f"learning_rate='auto' would have no effect: optimizer_kwargs={given} "
                 "has a learning rate."
             )
-    if params["dtype"] in (None, "auto"):
-        return
-    try:
-        kind = keras.dtype_policies.get(params["dtype"]).variable_dtype
-    except (ValueError, TypeError):
-        kind = None
-    if kind is None or "float" not in kind:
-        raise ValueError(
-            f"dtype={params['dtype']!r} is no dtype policy of Keras, such as "
-            "'float32', 'float64' or 'mixed_bfloat16'."
-        )
+    if params["dtype"] not in (None, "auto", "float32", "float64"):
+        with_keras().check_dtype(params["dtype"])
+
+
+# Names that need no look into Keras.
+_KNOWN = {
+    "activations": {*ACTIVATIONS, "softmax"},
+    "initializers": {"he_uniform", "glorot_uniform"},
+}
 
 
 def _check_known(parameter, value, module):
     if value is None:  # Not set.
         return
-    try:
-        with seeded_keras(0):  # An initializer draws a seed.
-            module.get(value)
-    except (ValueError, TypeError):
-        known = sorted(
-            n
-            for n in vars(module)
-            if n[0].islower() and n[0] != "_" and n not in _VERBS
-        )
-        raise ValueError(
-            f"{parameter}={value!r} is not known to Keras, which has {known}; or give "
-            "a callable."
-        ) from None
-    except Exception as error:
-        raise ValueError(
-            f"{parameter}={value!r} is nothing that Keras can make without arguments "
-            f"({type(error).__name__}: {one_line(error)}): give an object."
-        ) from error
-
-
-_VERBS = ("get", "serialize", "deserialize")
+    if not (isinstance(value, str) and value in _KNOWN[module]):
+        with_keras().check_known(parameter, value, module)
 
 
 class PartParameters(BaseEstimator):

@@ -8,9 +8,9 @@ from skann._data.targets import RegressionTarget, columns_of
 from skann._estimators.base import BaseMLPKeras
 from skann._estimators.keras_arguments import refuse
 from skann._estimators.parameters import CONSTRAINTS, StrOptions
+from skann._keras.names import is_keras_loss
 from skann._network.arguments import is_own
-from skann._network.build import Problem
-from skann._network.compile import is_keras_loss
+from skann._network.problem import Problem
 from skann._network.y_scale import learn_unit
 
 
@@ -187,9 +187,9 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         Number of features, the second dimension of X.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, where X had string names for all.
-    engine_ : {"compiled", "keras"}
-        How the last fit was trained: by skann's own engine, which compiles where the
-        work is worth it, or by ``keras.Model.fit``.
+    engine_ : {"numpy", "graph", "compiled", "keras"}
+        How the last fit was trained: in NumPy, by Keras' train step in a loop that ran
+        as a graph or was compiled, or by ``keras.Model.fit``.
     checkpoint_path_ : str
         File that the checkpoint was written to, where there is one.
     tensorboard_dir_ : str

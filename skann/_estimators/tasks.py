@@ -8,7 +8,7 @@ Keras callback.
 
 from contextlib import contextmanager
 
-import keras
+from skann._runtime.start import with_keras
 
 
 class FitTask:
@@ -38,7 +38,8 @@ class FitTask:
 
     def keras_callbacks(self):
         """Return the Keras callback that tells of epochs, where anyone listens."""
-        return [_Epochs(self)] if hasattr(self._estimator, "_skl_callbacks") else []
+        listens = hasattr(self._estimator, "_skl_callbacks")
+        return [with_keras().EpochTasks(self)] if listens else []
 
     def begin_epoch(self):
         """Tell that an epoch begins, and return its task."""
@@ -59,19 +60,3 @@ class FitTask:
         return context.call_on_fit_task_end(
             estimator=self._estimator, **self._given, reconstruction_attributes={}
         )
-
-
-class _Epochs(keras.callbacks.Callback):
-    """Tells scikit-learn's callbacks of the epochs of a fit."""
-
-    def __init__(self, task):
-        super().__init__()
-        self._task = task
-        self._epoch = None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = self._task.begin_epoch()
-
-    def on_epoch_end(self, epoch, logs=None):
-        if self._task.end_epoch(self._epoch):
-            self.model.stop_training = True

@@ -5,21 +5,16 @@ from dataclasses import dataclass
 
 from skann._data.feed import Feed
 from skann._data.rows import average_of_one
-from skann._network.arguments import BUILT_IN
-from skann._network.late import LateNetwork
-from skann._network.state import has_misplaced_averages, unknown_to_optimizer
 from skann._network.y_scale import unit_in
-from skann._runtime.randomness import Seeds
+from skann._runtime.seeds import Seeds, in_order
+from skann._runtime.start import is_limited_by_keras, with_keras
 from skann._runtime.text import one_line
 from skann._training import monitor
-from skann._training.callbacks import early_stopping, needs_batches, opened, tensorboard
-from skann._training.checkpoint import Checkpoint
-from skann._training.graph.program import prepare
 from skann._training.history import best_epoch, divergence_text, joined
-from skann._training.keras_fit import in_order
-from skann._training.loop import train
+from skann._training.numpy.fit import EarlyStopping
 from skann._training.paths import checkpoint_path_of, run_directory
 from skann._training.range_test import range_test, rates_to_test
+from skann._training.work import compiling_pays
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
 
 
@@ -34,63 +29,84 @@ class Run:
     own_copies: list
     stops_early: bool = False
     direction: str | None = None
+    is_partial: bool = False
 
     @property
     def arguments(self):
         """Those arguments of ``fit`` that a build function may ask for."""
-        return {
-            name: getattr(self, name) for name in ("epochs", "batch_size", "verbose")
-        }
+        names = () if self.is_partial else ("epochs", "batch_size", "verbose")
+        return {name: getattr(self, name) for name in names}
 
 
 class TrainsNetwork:
     """Mixin of the estimators: from a network and data to a trained one."""
 
-    def _train(self, data, run, goes_on, partial=False):
+    def _train(self, data, run, goes_on):
         class_weight = getattr(self, "class_weight", None)
-        feed = self._feed(data, class_weight, partial)
+        feed = self._feed(data, class_weight, run.is_partial)
         validation = None if data.validation is None else self._feed(data.validation)
         # A larger batch is all rows, and may be no number that tensorflow takes.
         run.batch_size = min(run.batch_size, max(len(feed), len(validation or ())))
-        network = self._network
+        network, first = self._network, self.n_iter_ if goes_on else 0
         if run.callbacks:  # They have the model.
             network.lend()
-        if isinstance(network, LateNetwork):
-            trained = self._train_late(network, feed, validation, run)
+        network.know_rows(feed)
+        if self._trains_in_arrays(feed, run):
+            trained = self._train_in_arrays(feed, validation, run, first)
         else:
-            rest = (feed, validation, run, goes_on, partial)
-            with network.changing():
-                trained = self._train_model(network.model, *rest)
+            with network.training() as model:
+                trained = self._train_model(model, feed, validation, run, first)
         self.engine_ = trained.engine
         if run.own_copies:
             self.callbacks_ = run.own_copies
         self._record(trained, goes_on, run.direction)
         self._report_divergence(trained)
 
-    def _train_late(self, network, feed, validation, run):
+    def _trains_in_arrays(self, feed, run):
+        network = self._network
+        is_plain = feed.rows_dtype == feed.dtype and not is_limited_by_keras()
+        if self._is_watched(run) or not is_plain:
+            return False
+        if not network.in_arrays(self._row_shape):
+            return False
+        n_steps = run.epochs * -(-len(feed) // run.batch_size)
+        return not compiling_pays(n_steps, network.n_parameters)
+
+    def _train_in_arrays(self, feed, validation, run, first):
         if run.stops_early:
             monitor.check_monitors([self.monitor], ["loss"], validation is not None)
         run.direction = monitor.direction_of(self.monitor, self.monitor_mode, [])
-        return network.train(
+        stopping = None
+        if run.stops_early and not run.is_partial:
+            stopping = EarlyStopping(
+                self.monitor,
+                run.direction,
+                self.patience,
+                self.min_delta,
+                self.restore_best_weights,
+            )
+        return self._network.train_in_arrays(
             feed,
             validation,
-            callbacks=self._own_callbacks(run),
+            stopping=stopping,
             batch_size=run.batch_size,
             row_order=self._row_order(),
-            epochs=run.epochs,
+            initial_epoch=first,
+            epochs=first + run.epochs,
         )
 
-    def _train_model(self, model, feed, validation, run, goes_on, partial):
-        self._prepare(feed)
+    def _train_model(self, model, feed, validation, run, first):
+        parts = with_keras()
+        self._prepare(model, feed)
         if self.learning_rate == "auto" and not hasattr(self, "learning_rate_"):
-            test = self._test_learning_rates(feed, run)
+            test = self._test_learning_rates(model, feed, run)
             self.learning_rate_ = model.optimizer.learning_rate = test.suggestion
             if run.verbose:
                 print(f"skann: learning rate {test.suggestion:.3g}, by a range test.")
-        compares = not partial and self._compares_checkpoints()
+        compares = not run.is_partial and self._compares_checkpoints()
         watched = [self.monitor] if run.stops_early or compares else []
         names = watched + monitor.monitors(run.callbacks)
-        reported = monitor.reported_by(model)
+        reported = parts.reported_by(model)
         unknown = monitor.check_monitors(
             names, reported, validation is not None, run.callbacks
         )
@@ -99,22 +115,21 @@ class TrainsNetwork:
         if watched or self.monitor.removeprefix("val_") in (reported or ()):
             monitor.check_direction(self.monitor, way)
         run.direction = way
-        own = [] if partial else self._own_callbacks(run)
-        first = self.n_iter_ if goes_on else 0
-        with opened(own):
-            return train(
+        own = [] if run.is_partial else self._own_callbacks(run)
+        with parts.opened(own):
+            return parts.train(
                 model,
                 feed,
                 validation,
-                callbacks=[*run.callbacks, *monitor.checks_of(unknown), *own],
+                callbacks=[*run.callbacks, *parts.checks_of(unknown), *own],
                 batch_size=run.batch_size,
                 row_order=self._row_order(),
                 initial_epoch=first,
                 epochs=first + run.epochs,
                 verbose=run.verbose,
                 engine=self.engine,
-                unit=self._unit(),
-                batch_callback=needs_batches(run.callbacks),
+                unit=unit_in(model, self.n_outputs_),
+                batch_callback=parts.needs_batches(run.callbacks),
             )
 
     def _find_learning_rate(self, X, y, sample_weight, *bounds):
@@ -123,27 +138,24 @@ class TrainsNetwork:
         data = self._check_data(X, y, sample_weight, reset=True)
         self._seeds = Seeds.draw(self.random_state)
         self._build(data)
+        model = self._network.model
         feed = self._feed(data, class_weight=getattr(self, "class_weight", None))
-        self._prepare(feed)
+        self._prepare(model, feed)
         run = self._run(None, None, None, None)
         run.batch_size = min(run.batch_size, len(feed))
-        return self._test_learning_rates(feed, run, *bounds)
+        return self._test_learning_rates(model, feed, run, *bounds)
 
-    def _test_learning_rates(self, feed, run, *bounds):
+    def _test_learning_rates(self, model, feed, run, *bounds):
         n_steps = run.epochs * -(-len(feed) // run.batch_size)
         return range_test(
-            self._network.model,
+            model,
             feed,
             rates_to_test(n_steps, *bounds),
             batch_size=run.batch_size,
             row_order=self._row_order(),
             engine=self.engine,
-            unit=self._unit(),
+            unit=unit_in(model, self.n_outputs_),
         )
-
-    def _unit(self):
-        """Return how gradients go back through the network's layer of y's unit."""
-        return unit_in(self._network.model, self.n_outputs_)
 
     def _row_order(self):
         return self._seeds.row_order if self.shuffle else in_order
@@ -162,9 +174,9 @@ class TrainsNetwork:
         weight = data.sample_weight
         return None if weight is None else average_of_one(weight)
 
-    def _prepare(self, feed):
+    def _prepare(self, model, feed):
         try:
-            prepare(self._network.model, feed)
+            with_keras().prepare(model, feed)
         except Exception as error:
             values = {name: getattr(self, name) for name in _COMPUTED}
             given = [f"{k}={v!r}" for k, v in values.items() if v is not None]
@@ -173,17 +185,17 @@ class TrainsNetwork:
                 "The network, its loss or its metrics cannot be computed"
                 f"{look_at}: {one_line(error)}"
             ) from error
-        self._check_frozen(self._network.model)
+        self._check_frozen(model)
 
     def _check_frozen(self, model):
         """Raise ModelError where layers that were frozen or unfrozen cannot be so."""
-        unknown = unknown_to_optimizer(model)
+        unknown = with_keras().unknown_to_optimizer(model)
         if unknown:
             raise ModelError(
                 f"The optimizer of model_ does not know {unknown[0].path!r}: layers "
                 "were unfrozen after it was built. Compile `model_` anew."
             )
-        if has_misplaced_averages(model):
+        if with_keras().has_misplaced_averages(model):
             raise ModelError(
                 "The optimizer of model_ has use_ema=True, and layers were frozen "
                 "after it was built: Keras would give variables the averages of "
@@ -192,10 +204,10 @@ class TrainsNetwork:
 
     def _own_callbacks(self, run):
         """Return the Keras callbacks that the parameters ask for."""
-        callbacks = []
+        parts, callbacks = with_keras(), []
         if run.stops_early:
             callbacks.append(
-                early_stopping(
+                parts.early_stopping(
                     self.monitor,
                     run.direction,
                     self.patience,
@@ -207,12 +219,12 @@ class TrainsNetwork:
             path = self._own_checkpoint_path()
             self.checkpoint_path_ = str(path)
             callbacks.append(
-                Checkpoint(
+                parts.Checkpoint(
                     path, self.monitor, run.direction, self.checkpoint_save_best_only
                 )
             )
         if self.tensorboard_dir is not None:
-            callback, run_dir = tensorboard(self.tensorboard_dir)
+            callback, run_dir = parts.tensorboard(self.tensorboard_dir)
             self.tensorboard_dir_ = run_dir
             callbacks.append(callback)
         return callbacks
@@ -244,19 +256,14 @@ class TrainsNetwork:
             return
         has_unit = hasattr(self, "normalize_y")
         text = divergence_text(
-            trained.diverged_epoch, trained.is_finite, self._rate(), has_unit
+            trained.diverged_epoch,
+            trained.is_finite,
+            self._network.learning_rate,
+            has_unit,
         )
         if not trained.is_finite:
             raise DivergenceError(text)
         warnings.warn(text, DivergenceWarning, stacklevel=4)
-
-    def _rate(self):
-        """Return the learning rate that was trained with last."""
-        if isinstance(self._network, LateNetwork):  # Whose optimizer has no model.
-            rate = self.learning_rate
-            return BUILT_IN["learning_rate"] if rate is None else rate
-        # A build function, an optimizer or a callback may have set another.
-        return float(self._network.model.optimizer.learning_rate)
 
 
 # Parameters that may make of a network what cannot be computed.

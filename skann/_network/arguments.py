@@ -8,12 +8,11 @@ function, and for functions that ask for a parameter without having a default fo
 import functools
 import inspect
 
-import keras
-
 from skann._data.targets import TARGETS, asked_of_network
-from skann._estimators.numbers import plain
-from skann._estimators.same import same
-from skann._network.compile import canonical_name, takes_logits
+from skann._keras.names import canonical_name, takes_logits
+from skann._network.numbers import plain
+from skann._network.same import same
+from skann._runtime.start import is_of_keras, is_subclass_of_keras
 from skann.models import build_mlp, initializer_name
 
 # Parameters that shape a network or how it learns; None where they are not set. Where
@@ -40,6 +39,16 @@ COMPILE_PARAMETERS = (
     "optimizer_kwargs",
     "compile_kwargs",
     "learning_rate",
+)
+
+# What a fit that goes on with its network cannot change: the unit of y neither, which
+# only a regressor has.
+FIXED_BY_BUILDING = (
+    "model",
+    "model_kwargs",
+    *NETWORK_PARAMETERS,
+    *COMPILE_PARAMETERS,
+    "normalize_y",
 )
 
 # Those that are numbers, or may be.
@@ -90,7 +99,7 @@ def signature_parameters(build_fn):
 
 
 def _signature(build_fn):
-    if isinstance(build_fn, keras.Model) or not callable(build_fn):
+    if is_of_keras(build_fn, "Model") or not callable(build_fn):
         return []
     try:
         return list(inspect.signature(build_fn).parameters.values())
@@ -101,7 +110,7 @@ def _signature(build_fn):
 def passes_on(build_fn):
     """Whether the further keywords of a build function go to Keras, as they are."""
     build_fn = _unbound(build_fn)
-    return isinstance(build_fn, type) and issubclass(build_fn, keras.Model)
+    return is_subclass_of_keras(build_fn, "Model")
 
 
 def call(build_fn, arguments):

@@ -4,12 +4,15 @@ Of scikeras it takes the build-function protocol (``meta``, ``compile_kwargs``) 
 making of optimizers and losses from names, classes and routed parameters.
 """
 
-from dataclasses import dataclass
-
 import keras
 import numpy as np
 
 from skann._data.targets import TARGETS
+from skann._keras.names import canonical_name, is_keras_loss, only, takes_logits
+from skann._keras.randomness import fresh_names, seeded_globals, seeded_keras
+from skann._keras.round_trip import copy_model
+from skann._keras.structure import as_declared, single
+from skann._keras.unit_layer import add_unit, in_full_precision
 from skann._network.arguments import (
     COMPILE_PARAMETERS,
     NETWORK_PARAMETERS,
@@ -26,68 +29,19 @@ from skann._network.arguments import (
     signature_parameters,
 )
 from skann._network.compile import (
-    canonical_name,
     compile_arguments_of,
-    is_keras_loss,
     loss_of,
     loss_traits,
     metrics_of,
-    only,
     optimizer_of,
-    takes_logits,
 )
 from skann._network.precision import takes_float64
-from skann._network.round_trip import copy_model
+from skann._network.problem import Traits
 from skann._network.scikeras import KerasClassifier, KerasRegressor
-from skann._network.structure import as_declared, single
-from skann._network.unit import add_unit, in_full_precision
 from skann._runtime import start
-from skann._runtime.randomness import fresh_names, seeded_globals, seeded_keras
 from skann._runtime.text import one_line
 from skann.exceptions import ModelError
 from skann.models import build_mlp
-
-# What a fit that goes on with its network cannot change: the unit of y neither, which
-# only a regressor has.
-FIXED_BY_BUILDING = (
-    "model",
-    "model_kwargs",
-    *NETWORK_PARAMETERS,
-    *COMPILE_PARAMETERS,
-    "normalize_y",
-)
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What the data asks of a network.
-
-    Attributes
-    ----------
-    input_shape : tuple of int
-        Shape of one row of X.
-    kind : str
-        A key of ``TARGETS``.
-    n_columns : int
-        Columns of y.
-    classes : ndarray or None
-        Labels of a classifier.
-    """
-
-    input_shape: tuple
-    kind: str
-    n_columns: int = 1
-    classes: np.ndarray | None = None
-
-    @property
-    def n_outputs(self):
-        """One unit for each class or column of y."""
-        return len(self.classes) if self.kind == "multiclass" else self.n_columns
-
-    @property
-    def allowed_outputs(self):
-        """Output units that a network of the user's may have."""
-        return (1, 2) if self.kind == "binary" else (self.n_outputs,)
 
 
 def build_model(params, defaults, problem, seed, unit=None):
@@ -292,35 +246,6 @@ def _output_shape(model, input_shape, build_fn):
             f"{input_shape}: {one_line(error)}"
         ) from error
     return getattr(outputs, "shape", None)
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What the encoding of a target depends on, of a network.
-
-    Attributes
-    ----------
-    loss : str
-        Keras' snake-case name.
-    from_logits : bool
-        Whether the loss takes logits.
-    n_units : int
-        Output units.
-    output_activation : str
-        Keras' name, or "unknown".
-    compiled_loss : object
-        The loss itself, as the model was compiled with it.
-    is_cast : bool
-        Whether the loss computes in another type than the output layer: then Keras
-        does not see what comes before that one's activation.
-    """
-
-    loss: str
-    from_logits: bool
-    n_units: int
-    output_activation: str
-    compiled_loss: object
-    is_cast: bool = False
 
 
 def traits_of(model, input_shape):

@@ -1,60 +1,25 @@
 """Losses, optimizers and metrics, from what a user may give for them."""
 
 import inspect
-import re
 from numbers import Real
 
 import keras
 import numpy as np
 
-from skann._estimators.numbers import like, plain
-from skann._estimators.same import same
-from skann._network.packing import deep_copy
+from skann._keras.names import canonical_name, only, snake, takes_logits
+from skann._keras.packing import deep_copy
+from skann._network.numbers import like, plain
+from skann._network.same import same
 from skann._network.trial import check_optimizer
 from skann._runtime.text import one_line
-
-_ALIASES = {
-    "mse": "mean_squared_error",
-    "mae": "mean_absolute_error",
-    "mape": "mean_absolute_percentage_error",
-    "msle": "mean_squared_logarithmic_error",
-    "bce": "binary_crossentropy",
-    "logcosh": "log_cosh",
-    "kld": "kl_divergence",
-    "cce": "categorical_crossentropy",
-}
-
-
-def _snake(name):
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    return {"kldivergence": "kl_divergence"}.get(name, name)
 
 
 def _classes_in(module, base):
     return {
-        _snake(name): thing
+        snake(name): thing
         for name, thing in vars(module).items()
         if isinstance(thing, type) and issubclass(thing, base) and thing is not base
     }
-
-
-def only(thing):
-    """Return what a list, tuple or dict of one holds; all else as it is.
-
-    Keras takes losses and metrics so, one for each output. Here there is one output.
-    """
-    while isinstance(thing, (list, tuple, dict)) and len(thing) == 1:
-        (thing,) = thing.values() if isinstance(thing, dict) else thing
-    return thing
-
-
-def canonical_name(thing):
-    """Return Keras' snake-case name of a loss: a name, class, object or function."""
-    thing = only(thing)
-    if not isinstance(thing, str):
-        thing = getattr(thing, "__name__", None) or type(thing).__name__
-    name = _snake(thing)
-    return _ALIASES.get(name, name)
 
 
 def loss_of(params, default):
@@ -319,21 +284,3 @@ def loss_traits(model):
     if isinstance(loss, keras.losses.Loss):
         return canonical_name(loss), takes_logits(loss)
     return canonical_name(loss) if loss is not None else "unknown", False
-
-
-def takes_logits(loss, arguments=None):
-    """Whether a loss, or one made by name or class with arguments, takes logits."""
-    loss = only(loss)
-    if isinstance(loss, keras.losses.Loss):
-        arguments = loss.get_config()
-    return bool((arguments or {}).get("from_logits", False))
-
-
-def is_keras_loss(loss):
-    """Whether a loss is one of Keras', and none of the user's own."""
-    if isinstance(loss, str):
-        return True
-    if type(loss) is keras.losses.Loss or type(loss).__name__ == "LossFunctionWrapper":
-        return False
-    kind = loss if hasattr(loss, "__name__") else type(loss)
-    return kind.__module__.startswith("keras.")

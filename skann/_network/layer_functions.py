@@ -1,11 +1,10 @@
-"""The layers of a dense stack as functions of rows, float64 in NumPy."""
+"""The layers of a dense stack as functions of rows, float64 in NumPy.
 
-import keras
+A layer is described by the name of its kind, a key of ``KINDS``, and its numbers.
+"""
+
 import numpy as np
 from scipy import special
-
-from skann._network.layers import is_keras_activation
-from skann._training.fingerprint.libraries import is_as_made
 
 
 def _relu(z):
@@ -51,13 +50,20 @@ ACTIVATIONS = {
 }
 
 
-def _dense(layer, array_of):
-    bias = array_of(layer.bias) if layer.use_bias else None
-    return dense_function(array_of(layer.kernel), bias, layer.activation.__name__)
+def functions_of(layers):
+    """Return the functions of layers that are described.
+
+    Each takes float64 rows, and what makes a new array of a shape: ``np.empty``, say.
+
+    Parameters
+    ----------
+    layers : list of (str, dict)
+        Kind and arguments: arrays are float64.
+    """
+    return [KINDS[kind](**arguments) for kind, arguments in layers]
 
 
-def dense_function(kernel, bias, activation):
-    """Return a dense layer as a function."""
+def _dense(kernel, bias, activation):
     activate = ACTIVATIONS[activation]
 
     def run(z, array):
@@ -69,94 +75,52 @@ def dense_function(kernel, bias, activation):
     return run
 
 
-def _batch_normalization(layer, array_of):
-    scale = 1.0 / np.sqrt(array_of(layer.moving_variance) + layer.epsilon)
-    if layer.scale:
-        scale *= array_of(layer.gamma)
-    shift = -array_of(layer.moving_mean) * scale
-    if layer.center:
-        shift += array_of(layer.beta)
+def _batch_normalization(mean, variance, gamma, beta, epsilon):
+    scale = 1.0 / np.sqrt(variance + epsilon)
+    if gamma is not None:
+        scale *= gamma
+    shift = -mean * scale
+    if beta is not None:
+        shift += beta
     return lambda z, array: z * scale + shift
 
 
-def _layer_normalization(layer, array_of):
-    gamma = array_of(layer.gamma) if layer.scale else 1.0
-    beta = array_of(layer.beta) if layer.center else 0.0
+def _layer_normalization(gamma, beta, epsilon):
+    gamma = 1.0 if gamma is None else gamma
+    beta = 0.0 if beta is None else beta
 
     def run(z, array):
         mean = z.mean(axis=-1, keepdims=True)
         variance = z.var(axis=-1, keepdims=True)
-        return (z - mean) / np.sqrt(variance + layer.epsilon) * gamma + beta
+        return (z - mean) / np.sqrt(variance + epsilon) * gamma + beta
 
     return run
 
 
-def _activation(layer, array_of):
-    activate = ACTIVATIONS[layer.activation.__name__]
+def _activation(activation):
+    activate = ACTIVATIONS[activation]
     # These may be the caller's rows.
     return lambda z, array: activate(np.array(z))
 
 
-def _rescaling(layer, array_of):
-    scale, offset = (np.asarray(x, np.float64) for x in (layer.scale, layer.offset))
+def _rescaling(scale, offset):
     return lambda z, array: z * scale + offset
 
 
-def _flat(layer, array_of):
+def _flat():
     return lambda z, array: z.reshape(len(z), -1)
 
 
-def _same(layer, array_of):
+def _same():
     return lambda z, array: z
 
 
-_LAYERS = {
-    keras.layers.InputLayer: _same,
-    keras.layers.Dropout: _same,
-    keras.layers.Flatten: _flat,
-    keras.layers.Rescaling: _rescaling,
-    keras.layers.Dense: _dense,
-    keras.layers.Activation: _activation,
-    keras.layers.BatchNormalization: _batch_normalization,
-    keras.layers.LayerNormalization: _layer_normalization,
+KINDS = {
+    "dense": _dense,
+    "batch_normalization": _batch_normalization,
+    "layer_normalization": _layer_normalization,
+    "activation": _activation,
+    "rescaling": _rescaling,
+    "flatten": _flat,
+    "same": _same,
 }
-
-
-def _is_plain(layer):
-    """Whether a layer is one of those above with nothing out of the ordinary."""
-    if type(layer) not in _LAYERS or layer.compute_dtype not in ("float32", "float64"):
-        return False
-    if not is_as_made(layer):
-        return False
-    if isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
-        return is_keras_activation(layer.activation, ACTIVATIONS)
-    if isinstance(
-        layer, (keras.layers.BatchNormalization, keras.layers.LayerNormalization)
-    ):
-        by_squares = getattr(layer, "rms_scaling", False)
-        return layer.axis in (-1, [-1]) and not by_squares
-    # Flatten puts channels that come first behind all else.
-    return getattr(layer, "data_format", "channels_last") == "channels_last"
-
-
-def dense_stack(model, array_of):
-    """Return the layers as functions, or None for no stack.
-
-    Each takes float64 rows, and what makes a new array of a shape: ``np.empty``, say.
-
-    Parameters
-    ----------
-    model : keras.Model
-    array_of : callable
-        Returns the value of a variable, a float64 array.
-    """
-    if type(model) is not keras.Sequential or not is_as_made(model):
-        return None
-    if not all(map(_is_plain, model.layers)):
-        return None
-    if any(x.dtype in ("float16", "bfloat16") for x in model.inputs):
-        return None  # It rounds the rows.
-    kernels = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    if any(layer.lora_enabled or layer.quantization_mode for layer in kernels):
-        return None
-    return [_LAYERS[type(layer)](layer, array_of) for layer in model.layers]

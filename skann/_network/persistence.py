@@ -1,12 +1,25 @@
 """What a pickle of a fitted estimator holds in the place of its Keras model."""
 
-from skann._network import round_trip, serialisation
+import pickle
+
+import keras
+
+from skann._keras import round_trip, serialisation
+from skann._keras.packing import packed
+from skann._keras.scopes import outside_of_scopes
+from skann._keras.state import positions_of_optimizer, state_of
+from skann._keras.unit_layer import unit_of
+from skann._keras.variables import input_dtype, rows_dtype
 from skann._network.build import build_model
-from skann._network.state import positions_of_optimizer, state_of
-from skann._network.unit import unit_of
+from skann._network.keras_network import KerasNetwork
+from skann._network.layer_descriptions import dense_stack
+from skann._network.network import Network
+from skann._network.sources import Frozen, Recipe
+from skann._training.graph.program import prepare
+from skann._training.numpy.recognised import give_arrays
 
 
-def pack(model, recipe):
+def pack(model, recipe, makes, row_shape, source=None):
     """Return a model as plain data, arrays and the user's own classes and functions.
 
     Parameters
@@ -15,8 +28,19 @@ def pack(model, recipe):
     recipe : tuple or None
         Arguments of ``build_model`` that build such a model again. They are taken where
         its configuration cannot be shown to do so.
+    makes : tuple or None
+        What `outline` said of the model that the recipe made.
+    row_shape : tuple of int
+        Shape of one row of X.
+    source : Recipe, default=None
+        How the model was built, if nobody can have changed it since.
     """
+    if recipe is not None and outline(model) != makes:
+        recipe = None
     if recipe is None or serialisation.is_serialisable(model):
+        plain = _frozen_stack(model, row_shape, source)
+        if plain is not None:
+            return {"arrays": None, "source": plain}
         frozen = round_trip.frozen(model, is_only_way=recipe is None)
         if frozen is not None:
             return {"recipe": None, **frozen}
@@ -42,8 +66,74 @@ def outline(model):
 _ADD_VARIABLES = ("amsgrad", "centered", "momentum", "use_ema")
 
 
-def unpack(packed):
-    """Return the model that `pack` was given."""
-    if packed["recipe"] is None:
-        return serialisation.thaw(packed)
-    return serialisation.refill(build_model(*packed["recipe"]), packed)
+def _frozen_stack(model, row_shape, source):
+    """Return a model of plain layers as one that predicts without Keras, or None."""
+    layers = _layers_by_position(model)
+    if layers is None:
+        return None
+    if source is None:
+        if not round_trip.is_known(model):
+            return None
+        made_of = serialisation.serialise(model)
+        if made_of[1]:  # The user's own classes and functions.
+            return None
+        source = pickle.dumps(packed(made_of))
+    rest = {"state": state_of(model), "optimized": positions_of_optimizer(model)}
+    values = rest["state"].pop("values")
+    dtypes = input_dtype(model), rows_dtype(model)
+    return Frozen(layers, values, row_shape, *dtypes, source, rest)
+
+
+def _layers_by_position(model):
+    """Return the layers of a plain stack, arrays by their position in its variables."""
+    positions = {id(variable): i for i, variable in enumerate(model.variables)}
+    return dense_stack(model, lambda variable: positions[id(variable)])
+
+
+def unpacked(plain):
+    """Return the network that `pack` was given the model of."""
+    if plain["recipe"] is None:
+        model = serialisation.thaw(plain)
+    else:
+        model = serialisation.refill(build_model(*plain["recipe"]), plain)
+    # One that the user's build function has made may be known to it.
+    is_lent = plain["recipe"] is not None
+    return Network(keras=KerasNetwork(model, is_lent))
+
+
+def thawed(made_of, rest, values, arrays):
+    """Return the model of ``Frozen``, with the values of arrays if there are any."""
+    frozen = {**rest, "state": {**rest["state"], "values": values}}
+    with outside_of_scopes():
+        if isinstance(made_of, Recipe):
+            model = made_of.build()
+        else:
+            model = serialisation.deserialise(*made_of)
+        serialisation.refill(model, frozen)
+        if arrays is not None:
+            give_arrays(model, arrays)
+    return model
+
+
+def model_of_arrays(recipe, arrays):
+    """Return the model that would have been there had it been made first.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    arrays : ArrayState
+    """
+    with outside_of_scopes():
+        model = recipe.build()
+        prepare(model, recipe.one_row())
+        give_arrays(model, arrays)
+    return model
+
+
+def take_history(model, reported):
+    """Give a model what Keras' loop leaves with it: of a fit (Trained)."""
+    history = keras.callbacks.History()
+    history.set_model(model)
+    history.history = dict(reported.history)
+    history.epoch = list(range(len(reported.history["loss"])))
+    model.history = history

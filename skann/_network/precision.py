@@ -1,10 +1,6 @@
 """Which optimizers can train a network in float64: most, but not Keras' Muon."""
 
-import keras
-import numpy as np
-
-from skann._network.packing import deep_copy
-from skann._runtime.randomness import fresh_names
+from skann._runtime.start import with_keras
 
 
 def takes_float64(optimizer):
@@ -17,30 +13,4 @@ def takes_float64(optimizer):
     """
     if optimizer is None or isinstance(optimizer, str):
         return str(optimizer).lower() != "muon"
-    kind = optimizer if isinstance(optimizer, type) else type(optimizer)
-    is_keras_own = getattr(keras.optimizers, kind.__name__, None) is kind
-    return (is_keras_own and kind not in _UNSURE) or _is_seen_to(optimizer)
-
-
-# The last two hold others.
-_UNSURE = (
-    keras.optimizers.Muon,
-    keras.optimizers.LossScaleOptimizer,
-    keras.optimizers.MultiOptimizer,
-)
-
-
-def _is_seen_to(optimizer):
-    """Take a step by an optimizer of this kind."""
-    ones = np.ones((2, 2))
-    try:
-        with fresh_names():
-            is_class = isinstance(optimizer, type)
-            trial = optimizer() if is_class else deep_copy(optimizer)
-            variable = keras.Variable(ones, dtype="float64")
-            trial.apply([keras.ops.convert_to_tensor(ones)], [variable])
-    except Exception:
-        # It may be of the user's own, and raise anything; what is wrong with it, the
-        # fit will say.
-        return False
-    return True
+    return with_keras().changes_float64(optimizer)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from skann._runtime.randomness import fresh_names
+from skann._keras.randomness import fresh_names
 from skann._runtime.text import one_line
 
 # With a decay of -1, the second step divides by 0.

@@ -8,11 +8,11 @@ is the loss of a normalised y.
 import math
 from dataclasses import replace
 
-import keras
 import numpy as np
 
-from skann._network.compile import canonical_name, is_keras_loss
-from skann._network.unit import Unit, unit_of
+from skann._data.unit import Unit
+from skann._keras.names import canonical_name, is_keras_loss
+from skann._runtime.start import keras_setting, with_keras
 
 # Outputs that may be shifted and scaled; and those which may be scaled, for f(x) >= 0.
 _LINES = {None, "linear"}
@@ -42,7 +42,7 @@ def learn_unit(y, sample_weight, loss, output_activation, n_units):
     """
     if output_activation not in _LINES | _HALF_LINES:
         return None, f"an output activation of {output_activation!r} is bound to a unit"
-    if n_units > 1 and keras.config.image_data_format() == "channels_first":
+    if n_units > 1 and keras_setting("image_data_format") == "channels_first":
         return None, "Keras rescales images then, not columns: 'channels_first' is set"
     degree = _degree(loss, y.shape[1], n_units)
     if degree is None:
@@ -64,7 +64,7 @@ def unit_in(model, n_columns):
     None where it has no such layer. Where the loss is bound to a unit, gradients are
     the true ones.
     """
-    unit = unit_of(model)
+    unit = with_keras().unit_of(model)
     if unit is None:
         return None
     degree = _degree(model.loss, n_columns, len(unit.scale))
@@ -95,9 +95,7 @@ def _power(loss, n_columns, n_units):
     y = rng.normal(size=(16, n_columns))
     outputs = rng.normal(size=(16, n_units))
 
-    def value(y, outputs):
-        tensors = (keras.ops.convert_to_tensor(x, "float32") for x in (y, outputs))
-        return float(np.mean(keras.ops.convert_to_numpy(loss(*tensors))))
+    value = with_keras().value_of(loss)
 
     try:
         here = value(y, outputs)

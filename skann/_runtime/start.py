@@ -1,4 +1,8 @@
-"""Start tensorflow: without its messages, without taking a whole GPU, and by itself.
+"""Start tensorflow: when it is needed, without its messages, and by itself.
+
+Much needs none: parameters, what runs in NumPy, predictions of a network that a pickle
+brought. So nothing that is imported with ``skann`` imports tensorflow or Keras; what
+needs them stands in ``skann/_with_keras.py``, and ``with_keras`` is the one way there.
 
 What tensorflow reads from the environment it reads once: how much it logs while it is
 imported, what XLA is told when XLA first asks, threads and the memory of a GPU when it
@@ -8,9 +12,12 @@ child processes inherit nothing, and only where the user has not set it.
 
 import ctypes
 import gc
+import importlib
 import json
+import operator
 import os
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +27,94 @@ from skann._runtime.quiet import without_chatter
 _SILENT = "3"
 _EXTRA_OPTIONS = "--xla_backend_extra_options="
 _SMALL_LOOPS = f"{_EXTRA_OPTIONS}xla_cpu_small_while_loop_byte_threshold=80000"
+
+
+_LOADING = fork.free_in_children(threading.RLock())
+
+
+def with_keras():
+    """Return the module of all that needs Keras, imported now if it is not yet.
+
+    Raises
+    ------
+    ImportError
+        Where Keras is set to run on something else than tensorflow.
+    """
+    if not _PARTS:
+        with _LOADING, one_collection():
+            load()
+            _PARTS.append(importlib.import_module("skann._with_keras"))
+    return _PARTS[0]
+
+
+_PARTS = []
+
+
+def load():
+    """Import tensorflow and Keras, with what must be set before, once in a process."""
+    with _LOADING:
+        if _LOADED:
+            return
+        check_backend()
+        with one_collection():
+            with quiet_import():
+                import keras
+                import tensorflow  # noqa: F401
+            set_up_xla()
+        _LOADED.append(keras)
+
+
+_LOADED = []
+
+
+def is_of_keras(thing, *names):
+    """Whether a thing is of one of these classes of Keras', as "losses.Loss".
+
+    It can be only if Keras was imported, which is not done for the question.
+    """
+    keras = sys.modules.get("keras")
+    return keras is not None and isinstance(thing, tuple(_found(keras, names)))
+
+
+def is_subclass_of_keras(thing, *names):
+    """Whether a thing is a class that is, or comes from, one of these of Keras'."""
+    keras = sys.modules.get("keras")
+    is_class = keras is not None and isinstance(thing, type)
+    return is_class and issubclass(thing, tuple(_found(keras, names)))
+
+
+def _found(keras, names):
+    for name in names:
+        try:
+            yield operator.attrgetter(name)(keras)
+        except AttributeError:  # It is being imported, by another thread.
+            continue
+
+
+def keras_setting(name):
+    """Return Keras' setting "floatx" or "image_data_format", as it is or will be."""
+    config = getattr(sys.modules.get("keras"), "config", None)
+    if config is not None:
+        return getattr(config, name)()
+    return _keras_file()[0].get(name) or _SETTINGS[name]
+
+
+def computes_in_float32():
+    """Whether that is the type of Keras' layers and losses where none is given."""
+    config = getattr(sys.modules.get("keras"), "config", None)
+    policy = "float32" if config is None else config.dtype_policy().name
+    return keras_setting("floatx") == policy == "float32"
+
+
+def is_limited_by_keras():
+    """Whether Keras is set to end each fit, or each epoch, before it is done."""
+    config = getattr(sys.modules.get("keras"), "config", None)
+    limits = ("max_epochs", "max_steps_per_epoch")
+    return config is not None and any(getattr(config, name)() for name in limits)
+
+
+# Those of Keras itself.
+_SETTINGS = {"floatx": "float32", "image_data_format": "channels_last"}
 
 
 def check_backend():
@@ -40,12 +135,19 @@ def _backend():
         return keras.config.backend(), "keras is imported already"
     if os.environ.get("KERAS_BACKEND"):
         return os.environ["KERAS_BACKEND"], "KERAS_BACKEND"
+    settings, path = _keras_file()
+    return settings.get("backend"), path
+
+
+def _keras_file():
+    """Return the settings (dict) that Keras will find, and the file they are in."""
     home = os.environ.get("KERAS_HOME") or Path(os.path.expanduser("~"), ".keras")
     path = Path(home, "keras.json")
     try:
-        return json.loads(path.read_text()).get("backend"), path
-    except (OSError, ValueError, AttributeError):
-        return None, path
+        settings = json.loads(path.read_text())
+    except (OSError, ValueError):
+        settings = None
+    return settings if isinstance(settings, dict) else {}, path
 
 
 @contextmanager

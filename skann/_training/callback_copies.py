@@ -5,7 +5,7 @@ import copy
 import keras
 import tensorflow as tf
 
-from skann._network.packing import packed
+from skann._keras.packing import packed
 
 
 def fresh_copies(callbacks, name="callbacks"):

@@ -85,6 +85,11 @@ class Epochs:
             if isinstance(callback, keras.callbacks.ProgbarLogger)
         ]
 
+    @property
+    def engine(self):
+        """What the steps ran as; of a fit in which nothing was left to do, a graph."""
+        return "graph" if self._trainer is None else self._trainer.engine
+
     def run(self, initial_epoch):
         """Train.
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
-from skann._network.structure import as_declared
-from skann._network.unit import constants_of, rescaling_by
+from skann._keras.structure import as_declared
+from skann._keras.unit_layer import constants_of, rescaling_by
 from skann._runtime import fork
 from skann._training.graph.cache import description_of
 from skann._training.graph.program import prepare
@@ -72,11 +72,6 @@ class _GoingOn(keras.callbacks.CallbackList):
             super().on_epoch_begin(epoch, logs)
         self._has_heard = False
         self._between.on_epoch_begin(epoch)
-
-
-def in_order(epoch, n_rows):
-    """Return the rows' own order, for every epoch."""
-    return np.arange(n_rows)
 
 
 # The digests of what Keras has traced for the fits of models.

@@ -1,17 +1,15 @@
 """The way in which a fit is trained, and what became of it."""
 
-from dataclasses import dataclass
-
 from skann._runtime.threads import one_blas_thread
 from skann._training.epochs import Epochs, UnderWay
 from skann._training.graph.program import (
     NotCompilable,
     check_compilable,
-    compiling_pays,
 )
 from skann._training.graph.trainer import Trainer
 from skann._training.keras_fit import train_by_keras
-from skann._training.numpy.trainer import DenseTrainer, KerasState, is_plain
+from skann._training.numpy.recognised import KerasState, is_plain
+from skann._training.numpy.trainer import DenseTrainer
 from skann._training.restoring import (
     EarlyStopping,
     KeepFinite,
@@ -19,31 +17,9 @@ from skann._training.restoring import (
     Restore,
     restored_epoch,
 )
+from skann._training.trained import Trained
+from skann._training.work import compiling_pays
 from skann.exceptions import EngineError
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What became of a fit.
-
-    Attributes
-    ----------
-    history : dict of list of float
-    engine : {"compiled", "keras"}
-    diverged_epoch : int or None
-        Number of the epoch, from 0, whose loss was NaN or infinite.
-    is_finite : bool
-        Whether the model has finite weights; it has not where the first epoch
-        diverged.
-    restored : int or None
-        Position in ``history`` of the epoch whose weights early stopping put back.
-    """
-
-    history: dict
-    engine: str
-    diverged_epoch: int | None
-    is_finite: bool
-    restored: int | None
 
 
 def train(
@@ -133,7 +109,7 @@ def train(
     except NotCompilable as reason:
         _tell(reason, engine, verbose)
         return by_keras(callbacks, initial_epoch)
-    return _trained("compiled", guard, given)
+    return _trained(run.engine, guard, given)
 
 
 def _in_order(callbacks, guard):
@@ -155,33 +131,6 @@ def _tell(reason, engine, verbose):
         ) from reason
     if verbose:
         print(f"skann: training by keras.Model.fit, because {reason}.")
-
-
-def train_small(network, feed, validation, *, callbacks, batch_size, row_order, epochs):
-    """Train a network that has no Keras model in place.
-
-    Parameters
-    ----------
-    network : SmallNetwork
-    feed, validation : Feed
-        Training rows, and validation rows or None.
-    callbacks : list of ReadsWeights
-    batch_size : int
-    row_order : callable of (epoch, n_rows)
-    epochs : int
-
-    Returns
-    -------
-    Trained
-    """
-    guard = KeepFinite(network.description.unit)
-    rows = (feed, validation, batch_size, row_order)
-    trainer = DenseTrainer(network, network, *rows, watched=False)
-    in_order = _in_order(callbacks, guard)
-    with one_blas_thread():
-        steps = trainer.steps
-        Epochs(network, None, feed, in_order, steps, epochs, trainer=trainer).run(0)
-    return _trained("compiled", guard, callbacks)
 
 
 def _trained(engine, guard, callbacks):

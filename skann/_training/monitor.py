@@ -1,7 +1,6 @@
 """What is monitored: whether an epoch reports it, and which way it goes."""
 
-import keras
-import numpy as np
+from skann._runtime.start import is_of_keras
 
 
 def monitors(callbacks):
@@ -9,28 +8,6 @@ def monitors(callbacks):
     return [
         c.monitor for c in callbacks if isinstance(getattr(c, "monitor", None), str)
     ]
-
-
-def reported_by(model):
-    """Return the names that each epoch reports, or None where nobody knows yet.
-
-    Raises
-    ------
-    ValueError
-        For a metric of several numbers.
-    """
-    if type(model).train_step is not keras.Model.train_step:
-        return None  # Its logs are known only once it runs.
-    if [metric.name for metric in model.metrics] == ["loss"]:
-        return ["loss"]  # To have it computed would take 15 operations.
-    results = model.get_metrics_result()
-    for name, result in results.items():
-        if np.ndim(result):
-            raise ValueError(
-                f"metrics must give one number each; {name!r} gives an array. "
-                "(Some metrics of Keras take average='macro'.)"
-            )
-    return list(results)
 
 
 def check_monitors(names, reported, has_validation, callbacks=()):
@@ -53,7 +30,7 @@ def check_monitors(names, reported, has_validation, callbacks=()):
     if reported is None:
         return []
     available = {*reported, *(f"val_{name}" for name in reported if has_validation)}
-    if any(isinstance(c, _OF_RATES) for c in callbacks):
+    if any(is_of_keras(c, *_OF_RATES) for c in callbacks):
         available.add("learning_rate")
     missing = [name for name in names if name not in available]
     if missing and any(map(_may_add_to_logs, callbacks)):
@@ -74,8 +51,8 @@ def check_monitors(names, reported, has_validation, callbacks=()):
 
 # These put the learning rate in the logs.
 _OF_RATES = (
-    keras.callbacks.LearningRateScheduler,
-    keras.callbacks.ReduceLROnPlateau,
+    "callbacks.LearningRateScheduler",
+    "callbacks.ReduceLROnPlateau",
 )
 
 
@@ -85,33 +62,6 @@ def _may_add_to_logs(callback):
         return True
     hook = type(callback).on_epoch_end
     return not getattr(hook, "__module__", "").startswith(("keras.", "skann."))
-
-
-def checks_of(names):
-    """Return the callback, if any, that looks for names after the first epoch."""
-    return [_Reported(names)] if names else []
-
-
-class _Reported(keras.callbacks.Callback):
-    """Raises where the first epoch, and what callbacks made of it, lacks a name.
-
-    It goes after the user's callbacks, and before all that watch what they report.
-    """
-
-    def __init__(self, names):
-        super().__init__()
-        self._names = names
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Look once."""
-        missing = [name for name in self._names if name not in (logs or {})]
-        self._names = []
-        if missing:
-            raise ValueError(
-                f"monitor={missing[0]!r} was not reported by the first epoch, which "
-                f"reported {sorted(logs or {})}, nor did a callback add it to the "
-                "logs there."
-            )
 
 
 def direction_of(monitor, mode, metrics):
@@ -172,7 +122,7 @@ def check_callbacks(callbacks, metrics):
     ways = {m.name: hasattr(m, "_direction") for m in _flat(metrics)} | {"loss": True}
     for callback in callbacks:
         # Keras has no public class for these.
-        if not isinstance(callback, _WATCH) or callback.monitor_op is not None:
+        if not is_of_keras(callback, *_WATCH) or callback.monitor_op is not None:
             continue
         is_unset = callback.mode not in ("min", "max")
         if is_unset and not ways.get(callback.monitor.removeprefix("val_"), True):
@@ -184,7 +134,7 @@ def check_callbacks(callbacks, metrics):
 
 
 _WATCH = (
-    keras.callbacks.EarlyStopping,
-    keras.callbacks.ModelCheckpoint,
-    keras.callbacks.ReduceLROnPlateau,
+    "callbacks.EarlyStopping",
+    "callbacks.ModelCheckpoint",
+    "callbacks.ReduceLROnPlateau",
 )

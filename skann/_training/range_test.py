@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from skann._network.state import assign_values, values_of
-from skann._training.rates import losses_by_rate
+from skann._runtime.start import with_keras
 from skann.exceptions import DivergenceError
 
 # From where hardly anything moves to where everything diverges.
@@ -32,28 +31,8 @@ _DIVERGED, _STEPS_LOOKED_AT = 10.0, 20
 
 
 @dataclass(frozen=True, eq=False)
-class LearningRateTest:
-    """Result of a learning rate range test.
-
-    Attributes
-    ----------
-    rates : ndarray of shape (n_steps,)
-        Learning rate of each step until the loss diverged, rising geometrically.
-    losses : ndarray of shape (n_steps,)
-        Training loss at each of them, smoothed. What is more than twice as high as the
-        first losses counts as twice as high.
-    divergence_rate : float
-        Rate at which the smoothed loss is least: above it, training diverges. The
-        smoothing brings it down a little, to the safe side. Lower, where training at
-        half of it diverged as well.
-    suggestion : float
-        Half of that, a rate to train with.
-
-    See Also
-    --------
-    skann.search.find_learning_rate : Makes such a test.
-    skann.plotting.LearningRateDisplay : Its picture.
-    """
+class RateTest:
+    """Result of a range test, as ``skann.search.LearningRateTest`` describes it."""
 
     rates: np.ndarray = field(repr=False)
     losses: np.ndarray = field(repr=False)
@@ -73,22 +52,6 @@ class LearningRateTest:
         """Return the test after the suggestion has turned out to diverge."""
         rate = self.suggestion
         return replace(self, divergence_rate=rate, suggestion=rate / 2)
-
-    def plot(self, ax=None):
-        """Draw the losses by their rates.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            The axes to draw on. If None, a new figure is made.
-
-        Returns
-        -------
-        :class:`skann.plotting.LearningRateDisplay`
-        """
-        from skann.plotting import LearningRateDisplay
-
-        return LearningRateDisplay(self).plot(ax=ax)
 
 
 def rates_to_test(n_planned, min_rate=MIN_RATE, max_rate=MAX_RATE):
@@ -120,7 +83,7 @@ def range_test(model, feed, rates, *, batch_size, row_order, engine, unit=None):
 
     Returns
     -------
-    LearningRateTest
+    RateTest
 
     Raises
     ------
@@ -143,7 +106,7 @@ def range_test(model, feed, rates, *, batch_size, row_order, engine, unit=None):
             f"The training loss is {losses[0]:.3g} at every learning rate, so that a "
             "range test finds none. Give learning_rate a number."
         )
-    test = LearningRateTest.of(rates[: len(losses)], losses, len(rates))
+    test = RateTest.of(rates[: len(losses)], losses, len(rates))
     level = _level(losses)
     while test.suggestion > rates[0]:
         if trial.holds(test.suggestion, len(rates), level):
@@ -166,16 +129,16 @@ class _Trial:
 
         `level` is that of losses from which they may not go far; None takes the first.
         """
-        before = values_of(self._model)
+        before = with_keras().all_values_of(self._model)
         batches = _Batches(self._row_order, self._how["batch_size"])
-        steps = losses_by_rate(
+        steps = with_keras().losses_by_rate(
             self._model, self._feed, rates, batches=batches, **self._how
         )
         try:
             return _until_diverged(steps, level)
         finally:
             steps.close()
-            assign_values(self._model, before)
+            with_keras().assign_values(self._model, before)
 
     def holds(self, rate, n_steps, level):
         """Whether training at one rate ends no higher than where losses began."""

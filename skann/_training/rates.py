@@ -1,6 +1,6 @@
 """Steps whose learning rate changes from one to the next, and the loss of each."""
 
-from skann._network.structure import as_declared
+from skann._keras.structure import as_declared
 from skann._runtime import fork
 from skann._runtime.threads import one_blas_thread
 from skann._training.graph.program import NotCompilable

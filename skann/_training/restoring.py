@@ -5,7 +5,7 @@ import operator
 import keras
 import numpy as np
 
-from skann._training.graph.variables import read, weights_of
+from skann._keras.variables import read, weights_of
 
 
 class ReadsWeights(keras.callbacks.Callback):

@@ -5,6 +5,7 @@
 
 import sys
 
+import light
 import limits
 import search
 import speed
@@ -14,6 +15,7 @@ PARTS = {
     "predict": speed.predict,
     "iris": speed.iris,
     "setup": limits.setup,
+    "light": light.light,
     "memory": limits.memory,
     "mapped": limits.mapped,
     "growth": limits.growth,

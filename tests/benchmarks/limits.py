@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from speed import california, median_time, skann_epoch
 
-import skann._training.graph.program as program
+import skann._training.work as work
 from skann import MLPKerasRegressor
 from skann._training.graph.trainer import Trainer
 
@@ -163,7 +163,7 @@ def mapped_epoch(path, n_rows):
         warm_start=True,
         random_state=0,
     )
-    program.STEPS_WORTH_COMPILING = 0
+    work.STEPS_WORTH_COMPILING = 0
     model.fit(X[:10_000], y[:10_000], epochs=1)
     peak, done = 0.0, threading.Event()
 

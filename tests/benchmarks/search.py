@@ -155,21 +155,21 @@ def beside_scikeras(number, epochs):
 
 def parts():
     """Return where the time of a first and of a later search goes, in seconds."""
-    from skann._estimators import base, training
-    from skann._network.inference import Network
+    from skann._network.network import Network
+    from skann._runtime.start import with_keras
     from skann._training.graph import trainer
     from skann._training.graph.program import Program
-    from skann._training.numpy import stack
+    from skann._training.numpy import recognised
     from skann._training.numpy import trainer as numpy_trainer
 
-    spent = Counter()
+    parts, spent = with_keras(), Counter()
     watched = [
-        (base, "build_model", "building networks"),
-        (training, "prepare", "creating the optimizer's variables"),
+        (parts, "build_model", "building networks"),
+        (parts, "prepare", "creating the optimizer's variables"),
         (trainer.Trainer, "__init__", "tracing, compiling, loading"),
         (Program, "loop", "compiled loops"),
         (Program, "step", "last, short batches"),
-        (stack.Evaluation, "logs", "validation"),
+        (recognised.Evaluation, "logs", "validation"),
         (numpy_trainer.DenseTrainer, "epoch", "steps in NumPy"),
         (Network, "outputs", "predictions for the scores"),
     ]

@@ -23,6 +23,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
+from skann._training import work
 from skann.datasets import load_california_housing, load_fashion_mnist
 from skann.models import build_mlp
 
@@ -52,11 +53,11 @@ def table(title, rows):
     """Print rows of (work, skann seconds, {peer: seconds})."""
     print(f"\n### {title}\n\n| work | skann | peer | its time | ratio |")
     print("|---|---|---|---|---|")
-    for work, ours, peers in rows:
+    for what, ours, peers in rows:
         for peer, theirs in peers.items():
             ratio = theirs / ours
             print(
-                f"| {work} | {_show(ours)} | {peer} | {_show(theirs)} | {ratio:.1f} |",
+                f"| {what} | {_show(ours)} | {peer} | {_show(theirs)} | {ratio:.1f} |",
                 flush=True,
             )
 
@@ -72,14 +73,13 @@ def skann_epoch(cls, X, y, **params):
     model.set_params(epochs=1, warm_start=True, engine="compiled").fit(
         X, y, epochs=max(1, 6000 * params["batch_size"] // len(X) + 1)
     )
-    from skann._training.graph import program
 
-    few, program.STEPS_WORTH_COMPILING = program.STEPS_WORTH_COMPILING, 0
+    few, work.STEPS_WORTH_COMPILING = work.STEPS_WORTH_COMPILING, 0
     try:
         one = median_time(lambda: model.fit(X, y, epochs=1))
         more = median_time(lambda: model.fit(X, y, epochs=11))
     finally:
-        program.STEPS_WORTH_COMPILING = few
+        work.STEPS_WORTH_COMPILING = few
     return (more - one) / 10
 
 

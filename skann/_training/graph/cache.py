@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from skann._network.unit import unit_layer
+from skann._keras.fingerprint.libraries import is_library
+from skann._keras.fingerprint.walk import describe
+from skann._keras.unit_layer import unit_layer
+from skann._keras.variables import keras_variables_of
 from skann._runtime import process
-from skann._training.fingerprint.libraries import is_library
-from skann._training.fingerprint.walk import describe
-from skann._training.graph.variables import keras_variables_of
 
 # tensorflow frees no traced function, so a smaller cache would save no memory: the
 # bound is there for processes that go through very many architectures.

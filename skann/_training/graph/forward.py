@@ -3,12 +3,12 @@
 import numpy as np
 import tensorflow as tf
 
-from skann._network.structure import as_declared, single
-from skann._network.unit import constants_of, rescaling_by
+from skann._keras.lending import own_values, standing_in
+from skann._keras.structure import as_declared, single
+from skann._keras.unit_layer import constants_of, rescaling_by
+from skann._keras.variables import rows_dtype
 from skann._runtime import fork
 from skann._training.graph.cache import PROGRAMS, description_of_outputs
-from skann._training.graph.lending import own_values, standing_in
-from skann._training.graph.variables import rows_dtype
 
 # Rows of one batch of a forward pass: always as many, so that a row's outputs do not
 # depend on how many rows were asked for.

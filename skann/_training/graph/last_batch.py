@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import keras
 import tensorflow as tf
 
-from skann._network.layers import is_plain_stack
-from skann._training.fingerprint.libraries import is_as_made, is_of_library
-from skann._training.graph.variables import input_dtype, rows_dtype
+from skann._keras.fingerprint.libraries import is_as_made, is_of_library
+from skann._keras.layers import is_plain_stack
+from skann._keras.variables import input_dtype, rows_dtype
 
 # Losses that are a mean over rows of what depends on that row alone.
 _OF_ROWS = {

@@ -11,43 +11,26 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from skann._network.layers import is_plain_stack
-from skann._network.structure import as_declared
-from skann._network.unit import Constant, rescaling_by
+from skann._keras.layers import is_plain_stack
+from skann._keras.lending import own_values, standing_in
+from skann._keras.structure import as_declared
+from skann._keras.unit_layer import Constant, rescaling_by
+from skann._keras.variables import variables_of
 from skann._runtime import disk_cache
+from skann._runtime.start import is_limited_by_keras
 from skann._training.graph.cache import PROGRAMS, description_of
 from skann._training.graph.last_batch import can_be_filled_up, counting_some, filled_up
-from skann._training.graph.lending import own_values, standing_in
 from skann._training.graph.tracing import (
     fast_in_xla,
     plain_dropouts,
     same_names_everywhere,
 )
 from skann._training.graph.unsupported import what_xla_lacks
-from skann._training.graph.variables import variables_of
 from skann._training.graph.widths import widened
-
-# Below this many steps, compiling would take longer than the uncompiled graph, which
-# takes some 0.5 ms more for each step. Work decides, never a clock, so that the same
-# fit always takes the same way.
-STEPS_WORTH_COMPILING = 2000
-
-# In NumPy a step of a network of no more parameters takes 0.1 ms more at most. Still
-# more steps would be worth it, were it not that other fits use what was compiled.
-_SMALL, _TIMES_AS_MANY = 100_000, 2.5
 
 
 class NotCompilable(Exception):
     """Why a fit cannot run compiled."""
-
-
-def compiling_pays(n_steps, n_in_numpy=None):
-    """Whether so many steps take longer than compiling does.
-
-    As an uncompiled graph, or in NumPy with so many parameters.
-    """
-    is_small = n_in_numpy is not None and n_in_numpy <= _SMALL
-    return n_steps >= STEPS_WORTH_COMPILING * (_TIMES_AS_MANY if is_small else 1)
 
 
 def prepare(model, feed):
@@ -90,11 +73,6 @@ def check_compilable(model, batch_callback=None):
     for name in ("inputs", "outputs"):
         if len(getattr(model, name, None) or ()) > 1:
             raise NotCompilable(f"the model has several {name}")
-
-
-def is_limited_by_keras():
-    """Whether Keras is set to end each fit, or each epoch, before it is done."""
-    return bool(keras.config.max_epochs() or keras.config.max_steps_per_epoch())
 
 
 def _one_line(error):

@@ -6,12 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 
+from skann._keras.variables import read
 from skann._runtime import fork
-from skann._training.graph.program import check_compilable, compiling_pays, program_for
-from skann._training.graph.variables import ProgramVariables, read
+from skann._training.graph.program import check_compilable, program_for
+from skann._training.graph.program_variables import ProgramVariables
 from skann._training.graph.widths import shared_units
-from skann._training.numpy.description import is_known
-from skann._training.numpy.stack import Evaluation, show_loss
+from skann._training.numpy.recognised import Evaluation, is_known
+from skann._training.numpy.stack import show_loss
+from skann._training.work import compiling_pays
 
 
 class Trainer:
@@ -31,6 +33,11 @@ class Trainer:
         its variables may have their values at the end only.
     unit : Unit or None
         How gradients go back through the layer of y's unit, if there is one.
+
+    Attributes
+    ----------
+    engine : {"compiled", "graph"}
+        What the steps run as.
 
     Raises
     ------
@@ -52,6 +59,8 @@ class Trainer:
         self._watched = watched
         self._weights = None
         self._variables = ProgramVariables(model, unit)
+        is_compiled = compiling_pays(n_steps) and len(feed) >= batch_size
+        self.engine = "compiled" if is_compiled else "graph"
         self._train = self._phase(feed, batch_size, "train", n_steps)
         # The loss of a plain stack needs no program of its own.
         self._evaluation = None

@@ -9,15 +9,15 @@ have no gradient: they stay 0, and the others train as without it, to rounding.
 import keras
 import numpy as np
 
-from skann._network.layers import (
+from skann._keras.fingerprint.libraries import is_as_made
+from skann._keras.layers import (
     is_keras_activation,
     is_plain_dense,
     passes_on,
     shares_no_variable,
 )
-from skann._network.serialisation import deserialise, serialise
-from skann._network.unit import unit_layer
-from skann._training.fingerprint.libraries import is_as_made
+from skann._keras.serialisation import deserialise, serialise
+from skann._keras.unit_layer import unit_layer
 
 # The widths that are trained. A wider layer is left as it is: there, the arithmetic of
 # more units would take longer than compiling. 100 is the estimators' default.

@@ -11,11 +11,8 @@ so: none has its second factor transposed but one.
 import math
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 from scipy import special
-
-from skann._training.numpy.description import described
 
 # Rows that are evaluated at a time: enough that the overhead is small. Wide ones, which
 # may be sparse or on disk, are fewer.
@@ -104,11 +101,11 @@ def _sparse_categorical_crossentropy(y, z, last):
 # and the last layer; it returns the loss of each row and its gradient before the
 # activation.
 _LOSSES = {
-    keras.losses.MeanSquaredError: _squared_error,
-    keras.losses.MeanAbsoluteError: _absolute_error,
-    keras.losses.BinaryCrossentropy: _binary_crossentropy,
-    keras.losses.CategoricalCrossentropy: _categorical_crossentropy,
-    keras.losses.SparseCategoricalCrossentropy: _sparse_categorical_crossentropy,
+    "mean_squared_error": _squared_error,
+    "mean_absolute_error": _absolute_error,
+    "binary_crossentropy": _binary_crossentropy,
+    "categorical_crossentropy": _categorical_crossentropy,
+    "sparse_categorical_crossentropy": _sparse_categorical_crossentropy,
 }
 
 
@@ -283,17 +280,3 @@ def show_loss(model, logs):
     mean = model._loss_tracker
     mean.total.assign(logs["loss"])
     mean.count.assign(1.0)
-
-
-class Evaluation:
-    """The loss of a dense stack on validation rows."""
-
-    def __init__(self, model, feed):
-        description = described(model)
-        self._feed = description.as_learned(feed)
-        self._stack = Stack(description)
-
-    def logs(self, weights, n_rows=None):
-        """Return the logs (dict of float) for the model's weights."""
-        self._stack.set_weights(weights)
-        return self._stack.evaluate(self._feed, n_rows)

@@ -13,97 +13,11 @@ D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
 
 import math
 
-import keras
 import numpy as np
 from scipy.linalg import blas
 
-from skann._training.fingerprint.libraries import is_as_made
-from skann._training.graph.variables import read
-from skann._training.numpy.description import (
-    cast,
-    dense_layers,
-    described,
-    has,
-    is_known,
-)
+from skann._training.numpy.description import cast
 from skann._training.numpy.stack import Stack, as_logs, show_loss
-
-_OPTIMIZER_SETTINGS = {
-    "amsgrad": False,
-    "weight_decay": None,
-    "clipnorm": None,
-    "clipvalue": None,
-    "global_clipnorm": None,
-    "use_ema": False,
-    "loss_scale_factor": None,
-    "gradient_accumulation_steps": None,
-}
-
-
-def is_plain(model, row_shape):
-    """Whether a compiled model is one whose steps are known here."""
-    optimizer = model.optimizer
-    return (
-        type(optimizer) in (keras.optimizers.Adam, keras.optimizers.SGD)
-        and isinstance(optimizer._learning_rate, keras.Variable)
-        and has(vars(optimizer), _OPTIMIZER_SETTINGS)
-        and is_as_made(optimizer)
-        and is_known(model, row_shape)
-    )
-
-
-class KerasState:
-    """Weights and optimizer state of a dense stack, in the variables of its model.
-
-    Parameters
-    ----------
-    model : keras.Sequential
-        For which `is_plain` holds; its variables are created.
-
-    Attributes
-    ----------
-    description : Description
-    optimizer : keras.optimizers.Adam or keras.optimizers.SGD
-        Or what has its settings.
-    """
-
-    def __init__(self, model):
-        self.description = described(model)
-        self.optimizer = model.optimizer
-        # A callback may put a schedule in its place; Keras goes on by the variable.
-        self._rate = model.optimizer._learning_rate
-        self._weights = [v for layer in dense_layers(model) for v in layer.weights]
-        adam = type(model.optimizer) is keras.optimizers.Adam
-        names = ("_momentums", "_velocities") if adam else ("momentums",)
-        self._slots = [getattr(model.optimizer, name) for name in names]
-
-    @property
-    def rate(self):
-        """The learning rate as it is now."""
-        return float(*read([self._rate._value]))
-
-    def take(self, parameters, slots):
-        """Fill vectors of parameters, and return the number of steps taken."""
-        for variables, vector in self._pairs(parameters, slots):
-            values = read([variable._value for variable in variables])
-            for value, part in zip(values, self._parts(vector), strict=True):
-                part[...] = value
-        return int(*read([self.optimizer.iterations._value]))
-
-    def give(self, parameters, slots, n_steps):
-        """Take the values of vectors of parameters, and the number of steps."""
-        for variables, vector in self._pairs(parameters, slots):
-            for variable, part in zip(variables, self._parts(vector), strict=True):
-                variable._value.assign(part)
-        self.optimizer.iterations.assign(n_steps)
-
-    def _pairs(self, parameters, slots):
-        pairs = zip(self._slots, slots, strict=True)
-        # Without momentum, SGD has no variables for it.
-        return [(self._weights, parameters), *(pair for pair in pairs if pair[0])]
-
-    def _parts(self, vector):
-        return self.description.views(vector)
 
 
 class DenseTrainer:
@@ -111,9 +25,9 @@ class DenseTrainer:
 
     Parameters
     ----------
-    model : object
-        What callbacks know as the model.
-    state : KerasState or SmallNetwork
+    model : keras.Model or None
+        What callbacks know as the model, if there are any.
+    state : KerasState or ArrayState
         Where weights and optimizer state come from, and go to.
     feed, validation : Feed or None
     batch_size : int
@@ -122,6 +36,8 @@ class DenseTrainer:
         Whether callbacks may look at the model, or change it, between epochs. If not,
         the state is given its values at the end only.
     """
+
+    engine = "numpy"
 
     def __init__(self, model, state, feed, validation, batch_size, row_order, watched):
         self.model = model
@@ -133,9 +49,14 @@ class DenseTrainer:
         self._watched = watched
         self._state = state
         self._stack = Stack(state.description)
-        sgd = isinstance(state.optimizer, keras.optimizers.SGD)
-        self._optimizer = (_SGD if sgd else _Adam)(state.optimizer, self._stack)
+        kind = {"adam": _Adam, "sgd": _SGD}[state.settings.kind]
+        self._optimizer = kind(state.settings, self._stack)
         self._pull()
+
+    @property
+    def parameters(self):
+        """Kernel and bias of each layer in turn, in one vector that is trained."""
+        return self._stack.parameters
 
     def epoch(self, epoch):
         """Train for one epoch and return its logs (dict of float)."""

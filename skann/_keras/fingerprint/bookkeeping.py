@@ -2,7 +2,7 @@
 
 import keras
 
-from skann._training.fingerprint.libraries import is_library
+from skann._keras.fingerprint.libraries import is_library
 
 # Names of layers and variables. They do count where somebody's code reads them.
 _NAMES = {"_name", "_parent_path", "_path", "name", "output_names"}

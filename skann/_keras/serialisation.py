@@ -11,14 +11,14 @@ import keras
 # Keras' serialisation has no public way to leave the source of a lambda alone.
 from keras.src.saving import serialization_lib
 
-from skann._network.state import (
+from skann._keras.randomness import fresh_names, seeded_globals, seeded_keras
+from skann._keras.state import (
     positions_of_optimizer,
     restore,
     state_of,
     take_trainable,
 )
 from skann._runtime import start
-from skann._runtime.randomness import fresh_names, seeded_globals, seeded_keras
 
 
 def is_serialisable(model):

@@ -14,9 +14,9 @@ import types
 from dataclasses import dataclass
 from functools import lru_cache
 
-from skann._training.fingerprint.bookkeeping import is_ignored
-from skann._training.fingerprint.kinds import ATOMS, UNNUMBERED, slots, visit_for
-from skann._training.fingerprint.libraries import is_impure, is_the_engines
+from skann._keras.fingerprint.bookkeeping import is_ignored
+from skann._keras.fingerprint.kinds import ATOMS, UNNUMBERED, slots, visit_for
+from skann._keras.fingerprint.libraries import is_impure, is_the_engines
 
 # To describe more things would take longer than to trace once more.
 _MOST_THINGS = 100_000

@@ -6,8 +6,8 @@ Every function takes the walk and the thing.
 import sys
 import types
 
-from skann._training.fingerprint.code import described
-from skann._training.fingerprint.libraries import (
+from skann._keras.fingerprint.code import described
+from skann._keras.fingerprint.libraries import (
     is_impure,
     is_library,
     is_named,

@@ -11,8 +11,8 @@ import functools
 
 import keras
 
-from skann._network.round_trip import frozen
-from skann._network.serialisation import (
+from skann._keras.round_trip import frozen
+from skann._keras.serialisation import (
     custom_objects_in,
     held_by,
     is_lambda,

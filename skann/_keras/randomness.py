@@ -9,7 +9,6 @@ import copy
 import random
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +20,6 @@ from keras.src.backend.common import global_state
 from keras.src.random import seed_generator
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED
-from sklearn.utils import check_random_state
 from tensorflow.python.eager import context as tf_context
 
 from skann._runtime import process
@@ -29,35 +27,6 @@ from skann._runtime import process
 # Where Keras counts the names it has given; its source has no constant for it.
 _NUMBERS_OF_NAMES = "object_name_uids"
 _KERAS_GLOBALS = (GLOBAL_SEED_GENERATOR, GLOBAL_RANDOM_SEED)
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """The seeds of one fit: initial weights, validation split, order of the rows."""
-
-    weights: int
-    split: int
-    order: int
-
-    @classmethod
-    def draw(cls, random_state):
-        """Draw seeds from `random_state` (int, RandomState or None).
-
-        None takes fresh ones from the operating system, where scikit-learn would
-        read NumPy's global generator: a fit must not depend on it.
-        """
-        if random_state is None:
-            random_state = np.random.RandomState(np.random.MT19937())
-        rng = check_random_state(random_state)
-        return cls(*(int(seed) for seed in rng.randint(1, 2**31 - 1, size=3)))
-
-    def row_order(self, epoch, n_rows):
-        """Return the order of the training rows in one epoch, of shape (n_rows,).
-
-        It follows from the epoch's number, so that a fit which is interrupted,
-        pickled or continued elsewhere goes on as it would have.
-        """
-        return np.random.default_rng([self.order, epoch]).permutation(n_rows)
 
 
 @contextmanager

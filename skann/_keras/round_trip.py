@@ -12,12 +12,12 @@ from functools import lru_cache
 import keras
 import numpy as np
 
-from skann._network import serialisation
-from skann._network.state import restore, state_of, take_trainable
-from skann._network.structure import as_declared, single
+from skann._keras import serialisation
+from skann._keras.fingerprint.libraries import is_as_made
+from skann._keras.fingerprint.walk import describe
+from skann._keras.state import restore, state_of, take_trainable
+from skann._keras.structure import as_declared, single
 from skann._runtime.text import one_line
-from skann._training.fingerprint.libraries import is_as_made
-from skann._training.fingerprint.walk import describe
 from skann.exceptions import ModelError
 
 # What made these stands in their configuration, and it was tried of each of them
@@ -43,6 +43,10 @@ _KNOWN = {
 }
 
 
+# They turn it off themselves.
+_WITHOUT_AUTOCAST = {keras.layers.LayerNormalization, keras.layers.Embedding}
+
+
 def frozen(model, is_only_way):
     """Return what `serialisation.freeze` does, or None where that makes another model.
 
@@ -61,7 +65,7 @@ def frozen(model, is_only_way):
     again = None
     try:
         made = serialisation.freeze(model)
-        if not _is_known(model):
+        if not is_known(model):
             # Their `from_config` may take out of the configuration what it reads.
             made_of = serialisation.serialise(model)
             again = serialisation.refill(serialisation.deserialise(*made_of), made)
@@ -91,7 +95,7 @@ def copy_model(model):
         restore(copy, state)
     except Exception as error:  # Code of the user's runs.
         raise _error(model, _said(error)) from error
-    if not (_is_known(model) or _are_alike(model, copy, in_outputs=True)):
+    if not (is_known(model) or _are_alike(model, copy, in_outputs=True)):
         raise _error(model, f"{_first_that_differs(model, copy)} is another one then.")
     return copy
 
@@ -111,7 +115,7 @@ def _error(model, why):
     )
 
 
-def _is_known(model):
+def is_known(model):
     """Whether a model is one of which it need not be tried."""
     things = list(serialisation.things_in(model))
     return (
@@ -150,7 +154,7 @@ def _is_known_part(part):
     held, own = vars(part).values(), set(map(id, part.variables))
     return (
         type(part) in _KNOWN
-        and part.autocast
+        and part.autocast == (type(part) not in _WITHOUT_AUTOCAST)
         and is_as_made(part)
         and all(map(_is_of_library, map(type, held)))
         # Those of another layer may have been put in.

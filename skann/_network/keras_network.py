@@ -1,61 +1,32 @@
-"""Outputs of a trained network, fast for one row and for many.
+"""Outputs of a Keras model, fast for one row and for many.
 
-Stacks of dense layers are run as float64 matrix products with NumPy: no call into
-tensorflow, and a row's result does not depend on the rows beside it. Every other
-network runs in tensorflow, always in batches of the same shape, for the same reason.
+Stacks of dense layers run in NumPy (``stack.py``). Every other network runs in
+tensorflow, always in batches of the same shape, so that a row's result does not depend
+on the rows beside it.
 """
 
 import contextlib
-import functools
-import itertools
-import math
 import operator
 import threading
 from dataclasses import dataclass
 
 import keras
 import numpy as np
-from scipy import sparse
 
-from skann._data.feed import dense_rows
-from skann._data.rows import check_fits, largest_of
-from skann._network.ids import check_ids
-from skann._network.layer_functions import dense_function, dense_stack
-from skann._network.unit import unit_layer
-from skann._runtime.scopes import eagerly
-from skann._runtime.threads import in_threads, one_blas_thread
+from skann._data.rows import check_fits
+from skann._keras.ids import check_ids
+from skann._keras.scopes import eagerly
+from skann._keras.unit_layer import unit_layer
+from skann._keras.variables import input_dtype, rows_dtype, values_of
+from skann._network.layer_descriptions import dense_stack
+from skann._network.stack import Stack, chunks_of, rows_in, rows_of
 from skann._training.graph.forward import Forward
-from skann._training.graph.variables import input_dtype, rows_dtype, values_of
 
-# Bytes of the rows that go through a network at a time: those of the widest layer of a
-# stack stay in the processor's cache.
+# Bytes of the rows that go through a network at a time.
 _CHUNK_BYTES = 8 * 2**20
-_STACK_BYTES = 2**20
-
-# Multiplications of a product which BLAS leaves to one thread, as it does all of one
-# row. Larger ones it shares, and adds up in another order while a fit holds it at one.
-_WORK_OF_ONE_THREAD = 2**17
 
 
-def described_stack(description, parameters):
-    """Return what gives the outputs of a stack that is described, for rows.
-
-    Parameters
-    ----------
-    description : Description
-    parameters : ndarray of shape (n_parameters,)
-        Kernels and biases in turn.
-    """
-    weights = description.views(parameters.astype(np.float64))
-    names = [layer.activation for layer in description.layers]
-    layers = list(map(dense_function, weights[::2], weights[1::2], names))
-    unit = description.unit
-    if unit is not None:
-        layers.append(lambda z, array: z * unit.scale + unit.shift)
-    return _Stack(layers, (description.layers[0].n_inputs,), weights)
-
-
-class Network:
+class KerasNetwork:
     """A trained model as a function of rows.
 
     What is made of the model's weights is kept between calls. Once somebody else has
@@ -68,11 +39,16 @@ class Network:
         With a single input and a single output.
     is_lent : bool, default=True
         Whether others may have it already.
+
+    Attributes
+    ----------
+    model : keras.Model
+    is_lent : bool
     """
 
     def __init__(self, model, is_lent=True):
         self.model = model
-        self._is_lent = is_lent
+        self.is_lent = is_lent
         self._kept = None
         self._lock = threading.Lock()
         # The threads that train it, how often one has begun, and what its variables
@@ -81,7 +57,7 @@ class Network:
 
     def lend(self):
         """Return the model to someone who may change it."""
-        self._is_lent = True
+        self.is_lent = True
         if self.model.built:
             # For Keras, a model that was never called cannot be exported: a shape for
             # its inputs might be missing. That of one which is built is known.
@@ -116,11 +92,6 @@ class Network:
         """Type in which rows are given to the network."""
         return rows_dtype(self.model)
 
-    @functools.cached_property
-    def largest(self):
-        """The largest number in X that needs no look at its type."""
-        return largest_of(self.rows_dtype)
-
     def check(self, X):
         """Raise ValueError where X has values that the network cannot be fed."""
         dtype = self.rows_dtype
@@ -148,7 +119,7 @@ class Network:
     def _function(self, row_shape, is_live=True):
         kept = self._kept
         same_rows = is_live and kept is not None and kept.row_shape == row_shape
-        nobody_has_it = not self._is_lent and not self._changing
+        nobody_has_it = not self.is_lent and not self._changing
         if same_rows and nobody_has_it and not kept.function.has_own_code:
             return kept.function
         values, n_begun, is_before = self._values()
@@ -175,7 +146,7 @@ def _function_of(model, values, row_shape, is_live):
     by_variable = dict(zip(map(id, model.variables), values, strict=True))
     stack = dense_stack(model, lambda v: by_variable[id(v)].astype(np.float64))
     if stack is not None:
-        return _Stack(stack, row_shape, values)
+        return Stack(stack, row_shape)
     return _Batches(model, row_shape, None if is_live else values)
 
 
@@ -228,84 +199,11 @@ class _Batches:
             self._forward = Forward(model, row_shape, values)
         self.has_own_code = self._forward.has_own_code
         self.is_up_to_date = self._forward.is_up_to_date
-        self._size = _rows_of(_CHUNK_BYTES, 8 * int(np.prod(row_shape)))
+        self._size = rows_of(_CHUNK_BYTES, 8 * int(np.prod(row_shape)))
 
     def outputs(self, X):
         """Return the outputs for every row."""
         dtype = self._forward.dtype
-        chunks = _chunks(X.shape[0], self._size)
+        chunks = chunks_of(X.shape[0], self._size)
         with eagerly():
-            return np.concatenate([self._forward(_rows(X, c, dtype)) for c in chunks])
-
-
-class _Stack:
-    """A dense stack, with its layers as ``dense_stack`` returns them."""
-
-    is_live = has_own_code = False
-
-    def __init__(self, layers, row_shape, values):
-        self._layers = layers
-        widths = [value.shape[-1] for value in values if value.ndim]
-        widest = max([int(np.prod(row_shape)), *widths])
-        self._size = _rows_of(_STACK_BYTES, 8 * widest)
-        products = max((w.size for w in values if w.ndim > 1), default=0)
-        self._row_work = products * int(np.prod(row_shape[:-1]))
-
-    def is_up_to_date(self):
-        """Whether it computes what its model does: its parts say so."""
-        return True
-
-    def outputs(self, X):
-        """Return the outputs for every row."""
-        chunks = _chunks(X.shape[0], self._size)
-        if len(chunks) == 1:
-            x = _rows(X, slice(None), np.float64)
-            if len(x) < 2 or len(x) * self._row_work <= _WORK_OF_ONE_THREAD:
-                return self._run(x, np.empty)
-            with one_blas_thread():
-                return self._run(x, np.empty)
-
-        def run(chunks):
-            array = _TwoArrays()
-            return [self._run(_rows(X, c, np.float64), array).copy() for c in chunks]
-
-        return np.concatenate(in_threads(run, chunks))
-
-    def _run(self, x, array):
-        for layer in self._layers:
-            x = layer(x, array)
-        return x
-
-
-class _TwoArrays:
-    """Gives out the same memory again and again: one layer's input, the next's output.
-
-    Memory that is new to the process costs more than the arithmetic of a layer.
-    """
-
-    def __init__(self):
-        self._this, self._other = np.empty(0), np.empty(0)
-
-    def __call__(self, shape):
-        self._this, self._other = self._other, self._this
-        size = math.prod(shape)
-        if self._this.size < size:
-            self._this = np.empty(size)
-        return self._this[:size].reshape(shape)
-
-
-def _rows_of(n_bytes, row_bytes):
-    return max(1, n_bytes // max(1, row_bytes))
-
-
-def _chunks(n_rows, most):
-    """Return slices of about equal length, of so many rows at most."""
-    n = max(1, -(-n_rows // most))
-    edges = [n_rows * i // n for i in range(n + 1)]
-    return [slice(*edge) for edge in itertools.pairwise(edges)]
-
-
-def _rows(X, rows, dtype):
-    if isinstance(X, np.ndarray) and not sparse.issparse(X):
-        return np.asarray(X[rows], dtype=dtype)
-    return dense_rows(X, rows, dtype)
+            return np.concatenate([self._forward(rows_in(X, c, dtype)) for c in chunks])

@@ -2,9 +2,9 @@
 
 import keras
 
-from skann._network.unit import unit_layer
-from skann._training.fingerprint.libraries import is_as_made, is_of_library
-from skann.models import CastPenalty
+from skann._keras.fingerprint.libraries import is_as_made, is_of_library
+from skann._keras.penalty import CastPenalty
+from skann._keras.unit_layer import unit_layer
 
 _PENALTIES = {
     type(None),

@@ -18,7 +18,7 @@ import tensorflow as tf
 # Keras' own keepers of losses, which has no public name.
 from keras.src.trainers.compile_utils import CompileLoss
 
-from skann._training.fingerprint.functions import (
+from skann._keras.fingerprint.functions import (
     visit_builtin,
     visit_descriptor,
     visit_function,
@@ -32,7 +32,7 @@ from skann._training.fingerprint.functions import (
     visit_traced,
     visit_wrapped,
 )
-from skann._training.fingerprint.libraries import CLASSES, is_impure, is_library
+from skann._keras.fingerprint.libraries import CLASSES, is_impure, is_library
 
 # What stands for itself in a description.
 ATOMS = frozenset({bool, bytes, complex, float, int, str, type(None), type(...)})

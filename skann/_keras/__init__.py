@@ -1,0 +1,1 @@
+"""What is known of Keras' objects, which networks and training are made of."""
