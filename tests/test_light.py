@@ -30,6 +30,7 @@ import skann, skann.search, skann.plotting, skann.datasets, skann.models
 import skann.exceptions
 tell("import")
 from skann import MLPKerasClassifier, MLPKerasRegressor
+from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -71,6 +72,11 @@ grid = {"mlpkerasregressor__n_neurons": [5, 10]}
 GridSearchCV(pipe, grid, cv=2).fit(X, y).predict(X)
 cross_val_score(pipe, X, y, cv=2)
 tell("search")
+def fitted_in_a_worker():
+    search = GridSearchCV(MLPKerasRegressor(epochs=2), {"n_neurons": [3]}, cv=2)
+    search.fit(X, y)
+    return [n for n in ("tensorflow", "keras", "scikeras") if n in sys.modules]
+told["workers"] = sum(Parallel(n_jobs=2)([delayed(fitted_in_a_worker)()] * 2), [])
 try:
     MLPKerasRegressor(epochs=0).fit(X, y)
 except ValueError:
@@ -93,7 +99,7 @@ def told():
     "step",
     [
         *("import", "construct", "look at", "fit and predict", "pickle", "go on"),
-        *("search", "error"),
+        *("search", "workers", "error"),
     ],
 )
 def test_no_tensorflow_is_imported_to(step, told):
