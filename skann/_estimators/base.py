@@ -152,7 +152,9 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
             data = self._check_data(X, y, None, reset=True)
             self._seeds = Seeds.draw(self.random_state)
             self._build(data)
-            self._prepare(self._network.model, self._feed(data))
+            feed = self._feed(data)
+            self._network.know_rows(feed)
+            self._prepare(self._network.model, feed)
             self.history_, self.n_iter_ = {"loss": []}, 0
             self.loss_curve_ = self.history_["loss"]
         return self
@@ -289,14 +291,14 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         params |= {} if run is None else run.arguments
         problem, seed = self._problem(), self._seeds.weights
         check_size(params, defaults, problem)
-        source, self._recipe, self._network = None, None, None
+        source = network = self._recipe = None
         if is_own(self.model):
             source = recipe_of(params, defaults, problem, seed)
         if source is not None and run is not None and not self._is_watched(run):
-            n_steps = _n_steps(data, run)
-            self._network = network_in_arrays(source, n_steps=n_steps)
-        if self._network is None:
-            self._build_model(params, defaults, problem, seed, source)
+            network = network_in_arrays(source, n_steps=_n_steps(data, run))
+        if network is None:
+            network = self._model_built(params, defaults, problem, seed, source)
+        self._network = network
         traits = self._network.traits(self._row_shape)
         if self._is_told_more(traits, data):
             self._build(data, run)  # What y is decides on loss and shapes.
@@ -309,17 +311,18 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         for name in _OF_A_FIT:
             vars(self).pop(name, None)
 
-    def _build_model(self, params, defaults, problem, seed, source):
+    def _model_built(self, params, defaults, problem, seed, source):
+        """Return the network that a build function's Keras model is."""
         if params["learning_rate"] == "auto":
             params["learning_rate"] = None  # For now.
         parts = with_keras()
         model = parts.build_model(params, defaults, problem, seed)
         keras = parts.KerasNetwork(model, is_lent=not is_own(self.model))
-        self._network = Network(keras=keras, source=source)
         is_ready = is_of_keras(self.model, "Model")
         if source is None and not (is_ready and parts.is_serialisable(model)):
             self._recipe = (params, defaults, problem, seed)
             self._recipe_makes = parts.outline(model)
+        return Network(keras=keras, source=source)
 
     def _fixed(self, params, defaults):
         """Return the parameters that a fit which goes on cannot change."""

@@ -51,8 +51,9 @@ class TrainsNetwork:
         if run.callbacks:  # They have the model.
             network.lend()
         network.know_rows(feed)
-        if self._trains_in_arrays(feed, run):
-            trained = self._train_in_arrays(feed, validation, run, first)
+        arrays = self._arrays_to_train(feed, run)
+        if arrays is not None:
+            trained = self._train_in_arrays(arrays, feed, validation, run, first)
         else:
             with network.training() as model:
                 trained = self._train_model(model, feed, validation, run, first)
@@ -62,17 +63,23 @@ class TrainsNetwork:
         self._record(trained, goes_on, run.direction)
         self._report_divergence(trained)
 
-    def _trains_in_arrays(self, feed, run):
-        network = self._network
-        is_plain = feed.rows_dtype == feed.dtype and not is_limited_by_keras()
-        if self._is_watched(run) or not is_plain:
-            return False
-        if not network.in_arrays(self._row_shape):
-            return False
+    def _arrays_to_train(self, feed, run):
+        """Return the network in arrays, or None where its Keras model is to train."""
+        asks_for_rate = self.learning_rate == "auto" and not hasattr(
+            self, "learning_rate_"
+        )
+        if self._is_watched(run) or asks_for_rate or is_limited_by_keras():
+            return None
+        if feed.rows_dtype != feed.dtype:
+            return None
+        arrays = self._network.in_arrays(self._row_shape)
+        if arrays is None:
+            return None
         n_steps = run.epochs * -(-len(feed) // run.batch_size)
-        return not compiling_pays(n_steps, network.n_parameters)
+        pays = compiling_pays(n_steps, arrays.description.n_parameters)
+        return None if pays else arrays
 
-    def _train_in_arrays(self, feed, validation, run, first):
+    def _train_in_arrays(self, arrays, feed, validation, run, first):
         if run.stops_early:
             monitor.check_monitors([self.monitor], ["loss"], validation is not None)
         run.direction = monitor.direction_of(self.monitor, self.monitor_mode, [])
@@ -86,6 +93,7 @@ class TrainsNetwork:
                 self.restore_best_weights,
             )
         return self._network.train_in_arrays(
+            arrays,
             feed,
             validation,
             stopping=stopping,

@@ -8,7 +8,7 @@ somebody asks for it.
 
 import functools
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from skann._data.rows import check_fits, largest_of
 from skann._keras.names import canonical_name
@@ -38,8 +38,13 @@ class Network:
         self._keras = keras
         self._source = source
         self._is_training = False
-        # Of two threads that make the model, both get the first one's.
-        self._choosing = threading.Lock()
+        # Held while the two forms are brought in step; none of the user's code runs.
+        self._lock = threading.RLock()
+        # The arrays whose values the model has, and what became of the last fit in
+        # arrays.
+        self._given = self._reported = None
+        # A thread that trains what is in arrays, and the arrays from before it began.
+        self._before = None
         self._kept = None, None
 
     @classmethod
@@ -117,91 +122,97 @@ class Network:
         """The Keras model as the network is now, made if there is none."""
         if self._is_training:
             raise AttributeError("There is no model_ while a fit in NumPy trains.")
-        arrays = self._arrays
         if self._keras is None:
             # No lock is held meanwhile: a build function under Keras' may ask for this.
+            arrays, reported = self._arrays, self._reported
             model = self._source.make(arrays)
-            self._tell(model)
+            if reported is not None:
+                with_keras().take_history(model, reported)
             keras = with_keras().KerasNetwork(model, is_lent=False)
-            with self._choosing:
-                self._keras = self._keras or keras
-        elif arrays is not None and arrays is not self._given:
-            with self._choosing, self._keras.changing():
-                with_keras().give_arrays(self._keras.model, arrays)
-                self._tell(self._keras.model)
-        self._given = arrays
+            with self._lock:
+                if self._keras is None:  # Else another thread has made one meanwhile.
+                    self._keras, self._given = keras, arrays
+        with self._lock:
+            self._give()
         return self._keras.model
 
-    def _tell(self, model):
-        """Give a model the history of the last fit in arrays."""
-        if self._reported is not None:
-            with_keras().take_history(model, self._reported)
+    def _give(self):
+        """Give the model the values of the arrays, unless it has them."""
+        arrays = self._arrays
+        if arrays is None or arrays is self._given:
+            return
+        with self._keras.changing():
+            with_keras().give_arrays(self._keras.model, arrays)
+            if self._reported is not None:
+                with_keras().take_history(self._keras.model, self._reported)
+        self._given = arrays
 
-    # A thread that trains what is in arrays, and the arrays from before it began.
-    _before = None
-
-    # The arrays whose values the model has, and what became of the last fit in arrays.
-    _given = _reported = None
+    def _give_up_arrays(self):
+        """Let the model be the network from now on."""
+        _ = self.model
+        with self._lock:
+            self._give()
+            self._arrays = None
 
     def lend(self):
         """Return the Keras model to someone who may change it."""
-        if self._keras is None or self._arrays is not None:
-            _ = self.model
-            # What becomes of it now is the network.
-            self._arrays = None
-        return self._keras.lend()
-
-    def _give_up_arrays(self):
         _ = self.model
-        self._arrays = None
+        with self._lock:
+            self._give()
+            self._arrays = None
+            return self._keras.lend()
+
+    def _is_lent(self):
+        return self._keras is not None and self._keras.is_lent
+
+    def _is_own(self):
+        """Whether nobody else has the model, and its source says all of it."""
+        return self._source is not None and not self._is_lent()
 
     # -- training ----------------------------------------------------------------------
 
     def in_arrays(self, row_shape):
-        """Whether the network can be trained in arrays: brought there if need be."""
-        if self._arrays is None and self._keras is not None and self._is_own():
-            self._arrays = with_keras().array_state_of(self._keras.model, row_shape)
-            self._given = self._arrays
-        return self._arrays is not None
+        """Return the network in arrays (ArrayState), or None where it cannot be so."""
+        with self._lock:
+            if self._arrays is None:
+                self._arrays = self._given = self._as_arrays(row_shape)
+            return self._arrays
 
-    def _is_own(self):
-        """Whether nobody else has the model, and its source says all of it."""
-        return self._source is not None and not self._keras.is_lent
-
-    @property
-    def n_parameters(self):
-        """Number of weights of a network that is in arrays."""
-        return self._arrays.description.n_parameters
+    def _as_arrays(self, row_shape):
+        if self._keras is None or not self._is_own():
+            return None
+        return with_keras().array_state_of(self._keras.model, row_shape)
 
     def know_rows(self, feed):
         """Learn what rows the network is trained on, for a Keras model made later."""
         if self._source is not None:
             self._source = self._source.of_rows(feed)
 
-    def train_in_arrays(self, feed, validation, **how):
-        """Train a network that is in arrays; see ``train_in_numpy``."""
-        state = self._arrays.copy()
-        self._is_training = self._keras is None and not self._arrays.n_steps
+    def train_in_arrays(self, arrays, feed, validation, **how):
+        """Train a network that is in these arrays; see ``train_in_numpy``."""
+        state = arrays.copy()
+        self._is_training = self._keras is None and not arrays.n_steps
         try:
             trained = train_in_numpy(state, feed, validation, **how)
         finally:
             self._is_training = False
-        # At once: other threads predict by what they have read.
-        self._arrays = state
-        self._reported = trained
-        if self._is_lent():  # By another thread, meanwhile.
-            self._give_up_arrays()
+        with self._lock:
+            # At once: other threads predict by what they have read.
+            self._arrays, self._reported = state, trained
+            if self._is_lent():  # By another thread, meanwhile.
+                self._give()
+                self._arrays = None
         return trained
-
-    def _is_lent(self):
-        return self._keras is not None and self._keras.is_lent
 
     @contextmanager
     def training(self):
         """Give the Keras model to the block, to train it."""
         self._give_up_arrays()
         with self._keras.changing():
-            yield self._keras.model
+            try:
+                yield self._keras.model
+            finally:
+                self._arrays = self._given = None
 
     @contextmanager
     def as_it_was_on_failure(self):
@@ -209,24 +220,35 @@ class Network:
 
         Until it is done, other threads predict by the weights from before.
         """
+        in_arrays = self._arrays is not None
+        with self._arrays_as_they_were() if in_arrays else self._model_as_it_was():
+            yield
+
+    @contextmanager
+    def _arrays_as_they_were(self):
         arrays = self._arrays
-        if arrays is not None:
-            self._before = threading.get_ident(), arrays
-            try:
-                yield
-            except BaseException:
-                self._arrays, self._given = arrays, None
-                if self._is_lent():
+        self._before = threading.get_ident(), arrays
+        try:
+            yield
+        except BaseException:
+            self._arrays, self._given = arrays, None
+            if self._is_lent():
+                # A callback may have compiled the model to another optimizer: then the
+                # arrays stay what the network is.
+                with suppress(Exception):
                     self._give_up_arrays()
-                raise
-            finally:
-                self._before = None
-            return
+            raise
+        finally:
+            self._before = None
+
+    @contextmanager
+    def _model_as_it_was(self):
         values = with_keras().all_values_of(self.model)
         with self._keras.changing():
             try:
                 yield
             except BaseException:
+                self._arrays = self._given = None
                 with_keras().assign_values(self._keras.model, values)
                 raise
 

@@ -110,7 +110,9 @@ def is_limited_by_keras():
     """Whether Keras is set to end each fit, or each epoch, before it is done."""
     config = getattr(sys.modules.get("keras"), "config", None)
     limits = ("max_epochs", "max_steps_per_epoch")
-    return config is not None and any(getattr(config, name)() for name in limits)
+    if config is None:  # When it is imported, it reads them there.
+        return any(os.environ.get(f"KERAS_{name.upper()}") for name in limits)
+    return any(getattr(config, name)() for name in limits)
 
 
 # Those of Keras itself.

@@ -11,6 +11,7 @@ from skann._keras.layers import (
     shares_no_variable,
 )
 from skann._keras.names import canonical_name
+from skann._keras.scopes import eagerly
 from skann._keras.unit_layer import unit_layer, unit_of
 from skann._keras.variables import read
 from skann._training.numpy.description import (
@@ -148,8 +149,9 @@ def array_state_of(model, row_shape):
 
 def give_arrays(model, arrays):
     """Give a model the weights and the optimizer state that arrays hold."""
-    KerasState(model).give(arrays.parameters, arrays.slots, arrays.n_steps)
-    model.optimizer.learning_rate = arrays.rate
+    with eagerly():  # Whoever asks for the model may be traced.
+        KerasState(model).give(arrays.parameters, arrays.slots, arrays.n_steps)
+        model.optimizer.learning_rate = arrays.rate
 
 
 def described(model):
