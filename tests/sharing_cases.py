@@ -1011,9 +1011,13 @@ def the_epsilon_of_keras():
 
 @pair
 def the_type_of_keras():
+    before = keras.config.floatx()
     yield mlp(more=[lambda: keras.layers.Lambda(rounded)])
-    with patch("keras.src.backend.config._FLOATX", "float16"):
+    try:
+        keras.config.set_floatx("float16")
         yield mlp(more=[lambda: keras.layers.Lambda(rounded)])
+    finally:
+        keras.config.set_floatx(before)
 
 
 def rounded(z):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 import uuid
 from contextlib import suppress
 from itertools import chain
@@ -16,7 +15,7 @@ import searches
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.preprocessing import StandardScaler
-from workers import TELLS_THREADS, threads
+from workers import TELLS_THREADS, note_process, threads, wait_until
 
 from skann import MLPKerasRegressor
 
@@ -75,13 +74,14 @@ class Deadly(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         (self.folder / f"fit-{uuid.uuid4()}").touch()
-        # So that there is something left to do for the worker that comes instead.
-        time.sleep(0.3)
+        note_process(self.folder)
 
     def on_epoch_end(self, epoch, logs=None):
+        if (self.folder / "killed").exists():
+            # So that there is something left to do for the worker that comes instead.
+            wait_until(lambda: note_process(self.folder) > 2)
         with suppress(FileExistsError):
             (self.folder / "killed").touch(exist_ok=False)
-            time.sleep(2.5)  # Dask goes through what it holds every 2 s.
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -44,9 +44,15 @@ def nowhere(monkeypatch, tmp_path):
 def small(monkeypatch):
     """Arrays which stand for Fashion-MNIST, by the names of their files."""
     shapes = {
-        name: (20 if name.startswith("train") else 10, *shape[1:])
-        for name, shape in datasets._FASHION_MNIST_SHAPES.items()
+        "train-images-idx3-ubyte": (20, 28, 28),
+        "train-labels-idx1-ubyte": (20,),
+        "t10k-images-idx3-ubyte": (10, 28, 28),
+        "t10k-labels-idx1-ubyte": (10,),
     }
+    # The true ones have as many times the rows.
+    for name, (n_rows, *shape) in datasets._FASHION_MNIST_SHAPES.items():
+        times = 3000 if name.startswith("train") else 1000
+        assert shapes[name] == (n_rows // times, *shape)
     monkeypatch.setattr(datasets, "_FASHION_MNIST_SHAPES", shapes)
     rng = np.random.default_rng(0)
     return {

@@ -238,9 +238,9 @@ def test_nothing_is_cached_for_a_version_that_is_not_known(monkeypatch, tmp_path
 @pytest.mark.parametrize(
     "flags",
     [
-        f"{disk_cache._SETTING}/somewhere",
-        disk_cache._SETTING,
-        f"--tf_xla_min_cluster_size=5 {disk_cache._SETTING}",
+        "--tf_xla_persistent_cache_directory=/somewhere",
+        "--tf_xla_persistent_cache_directory=",
+        "--tf_xla_min_cluster_size=5 --tf_xla_persistent_cache_directory=",
         "/a/file/of/flags",
         " flags",
     ],

@@ -16,6 +16,7 @@ from sklearn.preprocessing import scale
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
+from skann._data.feed import Feed, dense_rows
 from skann._training.graph.cache import PROGRAMS, description_of
 from skann.exceptions import EngineError
 
@@ -331,11 +332,23 @@ def test_chunks_change_nothing(data, xla, monkeypatch, n_steps_a_chunk):
     X, y = data
     model = MLPKerasRegressor(**SMALL, batch_size=20, dtype="float64")
     PROGRAMS.clear()
+    sizes = []
+    take = Feed.take
+
+    def watched(feed, positions):
+        if len(feed) == len(X):  # And not the validation set, which needs no program.
+            sizes.append(len(positions))
+        return take(feed, positions)
+
+    monkeypatch.setattr(Feed, "take", watched)
     whole = model.fit(X, y, X_val=X[:99], y_val=y[:99])
+    assert max(sizes) > 3 * 20
     expected = whole.predict(X), whole.history_
-    monkeypatch.setattr("skann._data.feed._MOST_STEPS", n_steps_a_chunk)
+    monkeypatch.setattr("skann._data.feed.MOST_STEPS", n_steps_a_chunk)
     PROGRAMS.clear()  # The programs made so far are for longer chunks.
+    sizes.clear()
     chunked = model.fit(X, y, X_val=X[:99], y_val=y[:99])
+    assert max(sizes) == n_steps_a_chunk * 20
     np.testing.assert_allclose(chunked.predict(X), expected[0], rtol=1e-9)
     for name, values in expected[1].items():
         np.testing.assert_allclose(chunked.history_[name], values, rtol=1e-6)
@@ -355,10 +368,18 @@ def test_rows_in_any_order_of_memory_train_the_same(data, monkeypatch, order, sm
     X, y = data
     expected = MLPKerasRegressor(**SMALL).fit(X, y).predict(X)
     if not small:
-        monkeypatch.setattr("skann._data.feed._SMALL_BYTES", 0)
+        monkeypatch.setattr("skann._data.feed.SMALL_BYTES", 0)
+    in_order = []
+
+    def watched(X, rows, dtype):
+        in_order.append(X.flags.c_contiguous)
+        return dense_rows(X, rows, dtype)
+
+    monkeypatch.setattr("skann._data.feed.dense_rows", watched)
     other = np.array(X, order=order)
     got = MLPKerasRegressor(**SMALL).fit(other, y).predict(X)
     np.testing.assert_array_equal(got, expected)
+    assert set(in_order) == {small or order == "C"}
 
 
 def blas_threads():

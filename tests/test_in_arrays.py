@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 import threading
-import time
 
 import keras
 import numpy as np
@@ -18,6 +17,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
+from skann._network.sources import Recipe
 from skann._training.numpy.initial import _initial
 from skann._training.numpy.trainer import DenseTrainer
 from skann.exceptions import DivergenceError
@@ -354,12 +354,19 @@ def test_the_model_may_be_asked_for_anywhere(late, ask):
     assert late.model_(X).shape == (150, 1)
 
 
-def test_a_build_function_may_ask_for_it_while_another_thread_does(late):
-    inside = threading.Event()
+def test_a_build_function_may_ask_for_it_while_another_thread_does(late, monkeypatch):
+    inside, making = threading.Event(), threading.Event()
+    make = Recipe.make
+
+    def watched(*arguments):
+        making.set()
+        return make(*arguments)
+
+    monkeypatch.setattr(Recipe, "make", watched)
 
     def transfer(input_shape):
         inside.set()
-        time.sleep(0.2)  # The other thread is making the model.
+        assert making.wait(60)
         late.model_.trainable = False
         return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(1)])
 

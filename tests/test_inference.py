@@ -1,6 +1,7 @@
 """Predictions against ``keras.Model.predict``, one row or many."""
 
 import itertools
+import threading
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from skann import MLPKerasRegressor
 from skann._network.keras_network import KerasNetwork
 from skann._network.layer_descriptions import dense_stack
 from skann._network.layer_functions import ACTIVATIONS
+from skann._network.stack import rows_in
 from skann._runtime.threads import in_threads
 
 LAYERS = keras.layers
@@ -114,6 +116,19 @@ def mapped(X, directory):
     return np.load(directory / "X.npy", mmap_mode="r")
 
 
+def sizes_of_chunks(module, monkeypatch):
+    """Return a list in which the numbers of rows appear that a module takes at once."""
+    sizes, name = [], f"skann._network.{module}.rows_in"
+
+    def watched(X, rows, dtype):
+        x = rows_in(X, rows, dtype)
+        sizes.append(len(x))
+        return x
+
+    monkeypatch.setattr(name, watched)
+    return sizes
+
+
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 @pytest.mark.parametrize("name", [*STACKS, *CHUNKED])
 def test_a_stack_takes_many_rows_in_chunks_and_threads(
@@ -123,11 +138,15 @@ def test_a_stack_takes_many_rows_in_chunks_and_threads(
     X = np.random.default_rng(0).normal(size=(1001, *model.input_shape[1:]))
     whole = KerasNetwork(model).outputs(X)
     before = X.copy()
-    monkeypatch.setattr("skann._network.stack._STACK_BYTES", 6000)
+    monkeypatch.setattr("skann._network.stack.STACK_BYTES", 6000)
     monkeypatch.setattr("skann._runtime.threads._n_blas_threads", lambda: n_threads)
     network = KerasNetwork(model)
+    sizes = sizes_of_chunks("stack", monkeypatch)
     for rows in (X, mapped(X, tmp_path), X[:2], X[:150]):
+        sizes.clear()
         outputs = network.outputs(rows)
+        assert sum(sizes) == len(rows)
+        assert len(sizes) > (len(rows) == 1001)
         np.testing.assert_allclose(outputs, whole[: len(rows)], rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(X, before)
     if X.ndim == 2:
@@ -139,8 +158,11 @@ def test_other_networks_take_many_rows_in_chunks(monkeypatch):
     model = OTHERS["functional"]()
     X = np.random.default_rng(0).normal(size=(1000, 6))
     whole = KerasNetwork(model).outputs(X)
-    monkeypatch.setattr("skann._network.keras_network._CHUNK_BYTES", 1000)
+    monkeypatch.setattr("skann._network.keras_network.CHUNK_BYTES", 1000)
+    sizes = sizes_of_chunks("keras_network", monkeypatch)
     np.testing.assert_allclose(KerasNetwork(model).outputs(X), whole, rtol=1e-5)
+    assert max(sizes) * 8 * 6 <= 1000
+    assert sum(sizes) == 1000
 
 
 def test_what_fails_in_a_thread_is_raised_and_blas_has_its_threads_back(monkeypatch):
@@ -148,11 +170,14 @@ def test_what_fails_in_a_thread_is_raised_and_blas_has_its_threads_back(monkeypa
     before = [library["num_threads"] for library in threadpool_info()]
 
     def fail(items):
+        worked.add(threading.get_ident())
         if 3 in items:
             raise MemoryError("no room")
         return items
 
+    worked = set()
     assert in_threads(fail, [0, 1, 2]) == [0, 1, 2]
+    assert len(worked) == 2
     for items in ([3, 1], [1, 3]):
         with pytest.raises(MemoryError, match="no room"):
             in_threads(fail, items)

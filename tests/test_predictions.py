@@ -238,9 +238,7 @@ def in_a_thread(function):
 def test_a_prediction_during_which_training_begins(n_chunks, monkeypatch):
     model = MLPKerasRegressor(convolution, random_state=0, epochs=1).fit(X, TWO)
     before = model.predict(X)
-    monkeypatch.setattr(
-        "skann._network.keras_network._CHUNK_BYTES", 24 * 40 // n_chunks
-    )
+    monkeypatch.setattr("skann._network.keras_network.CHUNK_BYTES", 24 * 40 // n_chunks)
     model.model_ = model.model_  # Of chunks of this size.
     forward, trained = Forward.__call__, []
 

@@ -141,13 +141,18 @@ def test_the_loop_of_a_small_network_is_one_function(searches):
     assert any('xla_cpu_small_call="true"' in path.read_text() for path in texts)
 
 
+SMALL_LOOPS = (
+    "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=80000"
+)
+
+
 @pytest.mark.parametrize(
     ("before", "told"),
     [
-        (None, start._SMALL_LOOPS),
-        ("--xla_dump_to=/d", f"--xla_dump_to=/d {start._SMALL_LOOPS}"),
+        (None, SMALL_LOOPS),
+        ("--xla_dump_to=/d", f"--xla_dump_to=/d {SMALL_LOOPS}"),
         # The user's own.
-        (start._EXTRA_OPTIONS + "a=1", start._EXTRA_OPTIONS + "a=1"),
+        ("--xla_backend_extra_options=a=1", "--xla_backend_extra_options=a=1"),
         (__file__, __file__),  # A file of flags.
     ],
 )
@@ -310,6 +315,7 @@ def test_wide_networks_repeat_in_processes_of_as_many_threads():
 
 MEMORY = """
 import json
+import tempfile
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
@@ -318,7 +324,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skann import MLPKerasRegressor
 from skann.datasets import load_california_housing
-from workers import resident
+from workers import note_process, resident, wait_until
 
 X, y = load_california_housing(return_X_y=True)
 X, y = StandardScaler().fit_transform(X)[:6000], y[:6000]
@@ -328,13 +334,14 @@ model = MLPKerasRegressor(n_neurons=50, patience=3, epochs=30, early_stopping=Tr
 def memory_after(seeds):
     grid = {"random_state": seeds}
     GridSearchCV(model, grid, cv=2, n_jobs=2, refit=False).fit(X, y)
-    return Parallel(n_jobs=2)(delayed(told)() for _ in range(2))
+    with tempfile.TemporaryDirectory() as folder:
+        return Parallel(n_jobs=2)(delayed(told)(folder) for _ in range(2))
 
 
-def told():
-    import os, time
+def told(folder):
+    import os
 
-    time.sleep(0.5)  # So that each worker is asked.
+    wait_until(lambda: note_process(folder) == 2)  # So that each worker is asked.
     return os.getpid(), resident()
 
 

@@ -4,7 +4,6 @@ import pickle
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -118,13 +117,15 @@ def test_no_step_is_lost_where_the_model_is_first_asked_for_amid_training():
     expected = network().fit(X, Y)
     asking = threading.Thread(target=lambda: fitted.model_)
     asking.start()
-    for _ in range(30):
+    n_epochs = fitted.n_iter_
+    # From before it is asked for until after: at every moment of it some step begins.
+    while asking.is_alive() or n_epochs < 30:
         fitted.partial_fit(X, Y)
         expected.partial_fit(X, Y)
-        time.sleep(0.001)
-    asking.join(60)
+        n_epochs += 1
+    asking.join()
     steps = [int(e.model_.optimizer.iterations.numpy()) for e in (fitted, expected)]
-    assert steps[0] == steps[1] == 2 * 33
+    assert steps[0] == steps[1] == 2 * n_epochs
     np.testing.assert_array_equal(fitted.predict(X), expected.predict(X))
 
 

@@ -1,5 +1,7 @@
 """What a process tells of itself: for tests, their scripts, and the workers of both."""
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,21 @@ def resident():
     """Return the memory of this process in MiB (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(dict(line.split(":") for line in lines)["VmRSS"].split()[0]) / 1024
+
+
+def note_process(folder):
+    """Leave a file for this process in a folder, and return how many have."""
+    (Path(folder) / f"process-{os.getpid()}").touch()
+    return len(list(Path(folder).glob("process-*")))
+
+
+def wait_until(is_so, seconds=60):
+    """Wait for another process; raise TimeoutError where it takes too long."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            raise TimeoutError(f"nothing came of {seconds} seconds' waiting")
+        time.sleep(0.01)
 
 
 def threads():

@@ -8,11 +8,11 @@ from scipy import sparse
 # Rows are handed over some megabytes at a time: enough steps that a chunk's overhead is
 # small beside its arithmetic, and little enough that padding a chunk costs nothing.
 _CHUNK_BYTES = 2 * 2**20
-_ENOUGH_STEPS, _MOST_STEPS = 32, 512
+_ENOUGH_STEPS, MOST_STEPS = 32, 512
 _MOST_BYTES = 8 * 2**20
 
 # What is no larger is brought to the network's type once rather than in every epoch.
-_SMALL_BYTES = 32 * 2**20
+SMALL_BYTES = 32 * 2**20
 
 
 class Feed:
@@ -87,12 +87,12 @@ class Feed:
         """Return how many batches of these rows make a chunk."""
         step_bytes = max(1, batch_size * self.row_bytes)
         enough = min(_ENOUGH_STEPS, _MOST_BYTES // step_bytes)
-        return min(max(_CHUNK_BYTES // step_bytes, enough, 1), _MOST_STEPS)
+        return min(max(_CHUNK_BYTES // step_bytes, enough, 1), MOST_STEPS)
 
 
 def _at_hand(X, rows, dtype):
     """Return a small array's rows in the type and order that every epoch wants."""
-    small = not sparse.issparse(X) and X.size * dtype.itemsize <= _SMALL_BYTES
+    small = not sparse.issparse(X) and X.size * dtype.itemsize <= SMALL_BYTES
     if not small or isinstance(X, np.memmap):
         return X, rows
     rows = slice(None) if rows is None else rows

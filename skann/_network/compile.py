@@ -264,7 +264,7 @@ def _is_count(value):
 
 
 # What the arguments of Keras' ``compile`` may be, where there is one output.
-_LARGEST = np.finfo(np.float32).max
+_LARGEST = float(np.finfo(np.float32).max)  # Else NumPy warns of larger ones.
 _COMPILE_ARGUMENTS = {
     "loss_weights": ("a finite number from 0", _is_weight),
     "run_eagerly": ("True or False", _is_bool),

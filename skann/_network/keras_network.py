@@ -23,7 +23,7 @@ from skann._network.stack import Stack, chunks_of, rows_in, rows_of
 from skann._training.graph.forward import Forward
 
 # Bytes of the rows that go through a network at a time.
-_CHUNK_BYTES = 8 * 2**20
+CHUNK_BYTES = 8 * 2**20
 
 
 class KerasNetwork:
@@ -199,7 +199,7 @@ class _Batches:
             self._forward = Forward(model, row_shape, values)
         self.has_own_code = self._forward.has_own_code
         self.is_up_to_date = self._forward.is_up_to_date
-        self._size = rows_of(_CHUNK_BYTES, 8 * int(np.prod(row_shape)))
+        self._size = rows_of(CHUNK_BYTES, 8 * int(np.prod(row_shape)))
 
     def outputs(self, X):
         """Return the outputs for every row."""

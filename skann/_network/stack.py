@@ -16,7 +16,7 @@ from skann._runtime.threads import in_threads, one_blas_thread
 
 # Bytes of the widest layer of the rows that go through a stack at a time: they stay in
 # the processor's cache.
-_STACK_BYTES = 2**20
+STACK_BYTES = 2**20
 
 # Multiplications of a product which BLAS leaves to one thread, as it does all of one
 # row. Larger ones it shares, and adds up in another order while a fit holds it at one.
@@ -66,7 +66,7 @@ class Stack:
         self._layers = functions_of(layers)
         kernels = [numbers["kernel"] for kind, numbers in layers if kind == "dense"]
         widest = max([int(np.prod(row_shape)), *(k.shape[1] for k in kernels)])
-        self._size = rows_of(_STACK_BYTES, 8 * widest)
+        self._size = rows_of(STACK_BYTES, 8 * widest)
         products = max((kernel.size for kernel in kernels), default=0)
         self._row_work = products * int(np.prod(row_shape[:-1]))
 

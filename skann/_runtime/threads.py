@@ -10,7 +10,7 @@ from threadpoolctl import ThreadpoolController
 
 from skann._runtime import fork
 
-_LOCK = fork.free_in_children(threading.Lock())
+LOCK = fork.free_in_children(threading.Lock())
 _n_holding = 0
 _before = []
 
@@ -37,7 +37,7 @@ def one_blas_thread():
 
 def _hold():
     global _n_holding, _before
-    with _LOCK:
+    with LOCK:
         if not _n_holding:
             _before = [(library, library.num_threads) for library in _libraries(False)]
             _set(_before, 1)
@@ -46,7 +46,7 @@ def _hold():
 
 def _let_go():
     global _n_holding
-    with _LOCK:
+    with LOCK:
         _n_holding -= 1
         if not _n_holding:
             _set(_before)
