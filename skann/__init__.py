@@ -1,8 +1,8 @@
 """Keras networks as scikit-learn estimators, at compiled speed."""
 
-from skann._runtime.start import check_backend
+from skann._runtime import start as _start
 
-check_backend()
+_start.check_backend()
 
 from skann._estimators.classifier import MLPKerasClassifier  # noqa: E402
 from skann._estimators.regressor import MLPKerasRegressor  # noqa: E402

@@ -14,9 +14,11 @@ from skann._runtime.chatter import passed_on
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 # Warnings are errors in the examples too, and in the processes that they start. The
-# exception is the one of pyproject.toml: Keras and NumPy 2, when files are written.
+# exceptions are those of pyproject.toml: Keras and NumPy 2, when files are written, and
+# workers that start tensorflow.
 WARNINGS = (
-    "error,ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+    "error,ignore:__array__ implementation doesn't accept a copy:DeprecationWarning,"
+    "ignore:A worker stopped while some jobs were given to the executor:UserWarning"
 )
 SETTINGS = {"PYTHONWARNINGS": WARNINGS, "TF_CPP_MIN_LOG_LEVEL": "3"}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from thinned import thinned
 
 from skann._data.feed import Feed
 from skann._runtime.seeds import in_order
@@ -276,7 +277,9 @@ def assert_same(ours, theirs):
 
 # By way of the engine, Keras is Keras but for its callbacks' begin and end.
 BY_KERAS = [n for n in CALLBACKS if n in OF_KERAS or "stop" in n or "epochs" in n]
-CASES = [(n, way) for way in ("numpy", "graph", "compiled") for n in CALLBACKS]
+CASES = [(n, way) for way in ("numpy", "graph") for n in CALLBACKS]
+# One loop runs the epochs of a graph and of a program: a third of the latter will do.
+CASES += thinned([(n, "compiled") for n in CALLBACKS], 3)
 CASES += [(n, "keras") for n in BY_KERAS]
 
 

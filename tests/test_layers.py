@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import cross_validate
+from thinned import thinned
 
 from skann import MLPKerasRegressor
 from skann.exceptions import ModelError
@@ -37,23 +38,23 @@ def test_the_table_knows_every_layer():
 # Those whose state is of another kind each: derived, in a table, in the configuration,
 # in seeds, in layers within. The others take some minutes.
 OF_EACH_KIND = {
-    *("BatchNormalization", "Bidirectional", "Discretization", "Dropout", "Embedding"),
-    *("GRU", "Hashing", "IntegerLookup", "Lambda", "MultiHeadAttention", "RandomFlip"),
+    *("BatchNormalization", "Dropout", "Embedding", "GRU", "IntegerLookup", "Lambda"),
     *("Normalization", "Pipeline", "RandomShear", "SpectralNormalization"),
-    "TimeDistributed",
 }
-SLOW = pytest.mark.slow
 
 
 # Of Masking, whose mask no layer after it takes.
 @pytest.mark.filterwarnings("ignore:Layer 'flatten:UserWarning")
 @pytest.mark.parametrize(
     "name",
-    [
-        name if name in OF_EACH_KIND else pytest.param(name, marks=SLOW)
-        for name in keras_layers.every_layer()
-        if name not in keras_layers.LEFT_OUT
-    ],
+    thinned(
+        [
+            name
+            for name in keras_layers.every_layer()
+            if name not in keras_layers.LEFT_OUT
+        ],
+        OF_EACH_KIND,
+    ),
 )
 def test_a_layer_comes_back_as_it_was(name):
     X = keras_layers.rows_of(keras_layers.shape_for(name))

@@ -7,6 +7,7 @@ from keras import layers
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_iris
 from sklearn.preprocessing import scale
+from thinned import thinned
 
 from skann import MLPKerasClassifier
 from skann.exceptions import ModelError
@@ -44,9 +45,12 @@ LOGITS = {
 }
 
 
-@ENGINES
-@pytest.mark.parametrize(("y", "loss"), LOGITS.values(), ids=LOGITS.keys())
-def test_a_loss_of_logits_has_a_linear_output(engine, y, loss):
+@pytest.mark.parametrize(
+    ("kind", "engine"),
+    thinned([(kind, e) for kind in LOGITS for e in ("compiled", "keras")], 3),
+)
+def test_a_loss_of_logits_has_a_linear_output(kind, engine):
+    y, loss = LOGITS[kind]
     ready = isinstance(loss, keras.losses.Loss)
     kwargs = None if ready else {"from_logits": True}
     model = classifier(engine=engine, loss=loss, loss_kwargs=kwargs).fit(X, y)
@@ -78,12 +82,21 @@ BENEATH = {
 }
 
 
-@ENGINES
 @pytest.mark.filterwarnings("ignore:.*received `from_logits=True`")
-@pytest.mark.parametrize("own", [True, False], ids=["built-in", "build function"])
-@pytest.mark.parametrize("case", BENEATH.values(), ids=BENEATH.keys())
+@pytest.mark.parametrize(
+    ("case", "own", "engine"),
+    thinned(
+        [
+            (case, own, engine)
+            for case in BENEATH
+            for own in (True, False)
+            for engine in ("compiled", "keras")
+        ],
+        3,
+    ),
+)
 def test_keras_takes_the_logits_beneath_probabilities(engine, own, case):
-    y, n_units, activation, loss = case
+    y, n_units, activation, loss = BENEATH[case]
     loss = loss(from_logits=True)
     params = {"loss": loss, "output_activation": activation}
     if not own:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import user_models
+from thinned import thinned
 
 from skann import MLPKerasRegressor
 
@@ -52,6 +53,8 @@ WAYS = {
     ".weights.h5": {"dtype": "float32"},
 }
 
+WAY = list(WAYS)
+
 # What Keras' own reader of .h5 files lacks: it makes an optimizer by its class' name,
 # of which it has a list without these; and it builds none that holds others.
 NOT_READ_FROM_H5 = {"Lamb", "ScheduleFreeAdamW", "MultiOptimizer"}
@@ -73,8 +76,15 @@ def assert_goes_on_as(again, model):
     np.testing.assert_array_equal(again.predict(X), expected.predict(X))
 
 
-@pytest.mark.parametrize("ending", WAYS)
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    # Every optimizer by one way, and the slow tests by the other two.
+    [
+        case
+        for i, name in enumerate(OPTIMIZERS)
+        for case in thinned([(name, ending) for ending in WAYS], {(name, WAY[i % 3])})
+    ],
+)
 def test_every_optimizer_after_a_checkpoint(name, ending, tmp_path):
     path = tmp_path / f"best{ending}"
     given = {"checkpoint_path": path, "monitor": "loss", **WAYS[ending]}

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from thinned import thinned
 
 from skann._data.feed import Feed
 from skann._runtime.seeds import in_order
@@ -223,8 +224,13 @@ def xla(monkeypatch):
     monkeypatch.setattr("skann._training.work.STEPS_WORTH_COMPILING", 0)
 
 
-@pytest.mark.parametrize("make", MODELS)
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize(
+    ("make", "weighted"),
+    thinned(
+        [(make, weighted) for weighted in (False, True) for make in MODELS],
+        {(make, i % 2 == 1) for i, make in enumerate(MODELS)},
+    ),
+)
 def test_equals_keras_for_every_kind_of_model(float64, make, weighted):
     def model():
         return make("mse", "adam", metrics=["mae"], weighted_metrics=["mse"])
@@ -254,8 +260,12 @@ def test_equals_keras_for_every_loss(float64, xla, loss, name):
     assert_equal(*both(make, weighted=True), **EXACT)
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
-@pytest.mark.parametrize("make", [dense, batch_norm])
+@pytest.mark.parametrize(
+    ("make", "weighted"),
+    thinned(
+        [(dense, True), (dense, False), (batch_norm, True), (batch_norm, False)], 3
+    ),
+)
 def test_equals_keras_for_every_size_of_the_last_batch(float64, make, weighted):
     def model():
         return make("mse", "sgd", metrics=["mae"], weighted_metrics=["mae"])
@@ -300,7 +310,7 @@ ROW_LOSSES = {
 }
 
 
-@pytest.mark.parametrize("loss", ROW_LOSSES)
+@pytest.mark.parametrize("loss", thinned(ROW_LOSSES, 4))
 def test_a_short_batch_is_filled_up_for_losses_of_rows(float64, xla, filled_up, loss):
     def model():
         out = ROW_LOSSES[loss]
@@ -459,24 +469,30 @@ SMALL_OPTIMIZERS = {
 
 # Every two of the three meet.
 STEPS = [
-    pytest.param(loss, optimizer, bool((i + j) % 2), id=f"{loss.__name__}-{name}")
+    (loss, optimizer, bool((i + j) % 2))
     for i, loss in enumerate(TARGETS)
-    for j, (name, optimizer) in enumerate(SMALL_OPTIMIZERS.items())
+    for j, optimizer in enumerate(SMALL_OPTIMIZERS)
 ]
 
 
-@pytest.mark.parametrize(("loss", "optimizer", "weighted"), STEPS)
+@pytest.mark.parametrize(("loss", "optimizer", "weighted"), thinned(STEPS, 3))
 def test_numpy_takes_the_steps_of_keras(float64, numpy_only, loss, optimizer, weighted):
     out, n_outputs, target = TARGETS[loss]
 
     def model():
-        return stack(loss(dtype="float64"), optimizer(), n_outputs, out=out)
+        optimized_by = SMALL_OPTIMIZERS[optimizer]()
+        return stack(loss(dtype="float64"), optimized_by, n_outputs, out=out)
 
     assert_equal(*both(model, weighted=weighted, target=target), **EXACT)
 
 
-@pytest.mark.parametrize("loss", TARGETS, ids=lambda loss: loss.__name__)
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize(
+    ("loss", "weighted"),
+    thinned(
+        [(loss, weighted) for loss in TARGETS for weighted in (False, True)],
+        {(loss, i % 2 == 1) for i, loss in enumerate(TARGETS)},
+    ),
+)
 def test_numpy_evaluates_as_keras(float64, xla, monkeypatch, loss, weighted):
     out, n_outputs, target = TARGETS[loss]
     ran = []
@@ -492,17 +508,21 @@ def test_numpy_evaluates_as_keras(float64, xla, monkeypatch, loss, weighted):
     assert ran
 
 
-@pytest.mark.parametrize("activation", ["linear", "relu", "tanh", "sigmoid"])
+DENSE = {
+    "l1 and l2": {"kernel_regularizer": keras.regularizers.L1L2(0.01, 0.02)},
+    "l2": {"kernel_regularizer": keras.regularizers.L2(0.02)},
+    "no bias": {"use_bias": False},
+}
+HIDDEN = ["linear", "relu", "tanh", "sigmoid"]
+
+
 @pytest.mark.parametrize(
-    "dense",
-    [
-        {"kernel_regularizer": keras.regularizers.L1L2(0.01, 0.02)},
-        {"kernel_regularizer": keras.regularizers.L2(0.02)},
-        {"use_bias": False},
-    ],
-    ids=["l1 and l2", "l2", "no bias"],
+    ("activation", "kind"),
+    thinned([(activation, kind) for activation in HIDDEN for kind in DENSE], 2),
 )
-def test_numpy_takes_the_steps_of_keras_with(float64, numpy_only, activation, dense):
+def test_numpy_takes_the_steps_of_keras_with(float64, numpy_only, activation, kind):
+    dense = DENSE[kind]
+
     def model():
         loss = keras.losses.MeanSquaredError(dtype="float64")
         return stack(loss, "adam", hidden=activation, out=activation, **dense)

@@ -41,6 +41,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
+from thinned import thinned
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
 from skann._data.validation import hold_out
@@ -467,16 +468,18 @@ def global_draws():
     ]
 
 
-@pytest.mark.parametrize("random_state", [0, None])
+DRAWING = [
+    (None, {"dropout": 0.2}),
+    (None, {"kernel_initializer": "he_normal"}),
+    (user_models.build_with_global_draws, {}),
+    (user_models.build_lazily, {}),
+    (user_models.build_functional(input_shape=(8,)), {}),
+]
+
+
 @pytest.mark.parametrize(
-    ("build_fn", "params"),
-    [
-        (None, {"dropout": 0.2}),
-        (None, {"kernel_initializer": "he_normal"}),
-        (user_models.build_with_global_draws, {}),
-        (user_models.build_lazily, {}),
-        (user_models.build_functional(input_shape=(8,)), {}),
-    ],
+    ("build_fn", "params", "random_state"),
+    thinned([(*drawing, seed) for drawing in DRAWING for seed in (0, None)], 3),
 )
 def test_global_generators_are_left_alone(build_fn, params, random_state, houses):
     model = built(build_fn, random_state=random_state, early_stopping=True, **params)
