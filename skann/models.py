@@ -3,9 +3,18 @@
 They know nothing of estimators and can be called by themselves.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
 import numpy as np
 
 from skann._runtime.start import with_keras
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from skann._types import Activation, Initializer, Model
 
 __all__ = ["build_mlp"]
 
@@ -24,22 +33,22 @@ _INITIALIZERS = {
 
 
 def build_mlp(
-    n_hidden=2,
-    n_neurons=100,
+    n_hidden: int = 2,
+    n_neurons: int = 100,
     *,
-    hidden_layer_sizes=None,
-    activation="relu",
-    output_activation=None,
-    kernel_initializer="auto",
-    dropout=0.0,
-    normalization=None,
-    l1=0.0,
-    l2=0.0,
-    dtype="float32",
-    input_shape=(1,),
-    n_outputs=1,
-    random_state=None,
-):
+    hidden_layer_sizes: Sequence[int] | None = None,
+    activation: Activation | Sequence[Activation] = "relu",
+    output_activation: Activation | None = None,
+    kernel_initializer: Initializer = "auto",
+    dropout: float = 0.0,
+    normalization: Literal["batch", "layer"] | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    dtype: str = "float32",
+    input_shape: tuple[int, ...] = (1,),
+    n_outputs: int = 1,
+    random_state: int | None = None,
+) -> Model:
     """Build a multi-layer perceptron.
 
     Inputs of more than one dimension are flattened first. Each hidden layer is a
@@ -110,13 +119,13 @@ def build_mlp(
     )
 
 
-def initializer_name(activation):
+def initializer_name(activation: Activation) -> str:
     """Return the name of the initializer that suits a layer's activation."""
-    name = getattr(activation, "__name__", activation)
+    name = str(getattr(activation, "__name__", activation))
     return _INITIALIZERS.get(name, "glorot_uniform")
 
 
-def kernel_seeds(random_state):
+def kernel_seeds(random_state: int | None) -> Iterator[int]:
     """Yield seeds for the layers' initial weights, and for dropout, in turn."""
     source = np.random.SeedSequence(random_state)
     while True:

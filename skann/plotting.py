@@ -1,12 +1,25 @@
 """Pictures of a fit, in the manner of scikit-learn's displays."""
 
-from collections.abc import Sequence
-from typing import Any, Self
+from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skann._estimators.rate_search import rates_by_test
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+    from numpy.typing import ArrayLike
+
+    from skann._estimators.base import BaseMLPKeras
+    from skann._training.range_test import RateTest
+    from skann._types import Rows
 
 __all__ = ["LearningRateDisplay", "LossCurveDisplay"]
 
@@ -54,18 +67,18 @@ class LearningRateDisplay:
     'learning rate'
     """
 
-    def __init__(self, test: Any) -> None:
+    def __init__(self, test: RateTest) -> None:
         self.test = test
 
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        estimator: BaseMLPKeras | Pipeline,
+        X: Rows,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        ax: Any = None,
+        ax: Axes | None = None,
         **kwargs: Any,
     ) -> Self:
         """Make a learning rate range test and plot it.
@@ -94,7 +107,7 @@ class LearningRateDisplay:
         test = rates_by_test(estimator, X, y, sample_weight, **kwargs)
         return cls(test).plot(ax=ax)
 
-    def plot(self, ax: Any = None) -> Self:
+    def plot(self, ax: Axes | None = None) -> Self:
         """Plot the smoothed losses, the suggestion and where training diverges.
 
         Parameters
@@ -215,7 +228,7 @@ class LossCurveDisplay:
         *,
         metric: str = "loss",
         name: str | None = None,
-        ax: Any = None,
+        ax: Axes | None = None,
     ) -> Self:
         """Plot the curves of a fitted estimator.
 
@@ -283,7 +296,7 @@ class LossCurveDisplay:
         )
         return display.plot(ax=ax)
 
-    def plot(self, ax: Any = None) -> Self:
+    def plot(self, ax: Axes | None = None) -> Self:
         """Plot the curves.
 
         Parameters
@@ -317,7 +330,7 @@ class LossCurveDisplay:
             )
         self.best_epoch_marker_ = self._mark_best_epoch(ax)
         ax.set(xlabel="Epoch", ylabel=self.metric)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="x", integer=True)
         ax.legend()
         self.ax_ = ax
         self.figure_ = ax.figure
@@ -326,12 +339,12 @@ class LossCurveDisplay:
     def _label(self, curve: str) -> str:
         return curve if self.name is None else f"{self.name}, {curve}"
 
-    def _mark_best_epoch(self, ax: Any) -> Any:
+    def _mark_best_epoch(self, ax: Axes) -> Line2D | None:
         if self.best_epoch is None:
             return None
         line = self.lines_[-1]
         at = slice(self.best_epoch, self.best_epoch + 1)
-        x, y = line.get_data()
+        x, y = map(np.asarray, line.get_data())
         (marker,) = ax.plot(
             x[at], y[at], "o", color=line.get_color(), label=self._label("best epoch")
         )
@@ -355,7 +368,7 @@ def _with_history(estimator: Any) -> Any:
     return estimator
 
 
-def _new_axes() -> Any:
+def _new_axes() -> Axes:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:

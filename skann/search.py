@@ -1,8 +1,11 @@
 """Hyper-parameter search: what to search, and the learning rates to search among."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from numbers import Real
 from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal
 
 from scipy import stats
 
@@ -13,12 +16,24 @@ from skann._network.arguments import signature_parameters
 from skann._training.range_test import MAX_RATE, MIN_RATE, RateTest
 from skann.plotting import LearningRateDisplay
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+    from sklearn.pipeline import Pipeline
+
+    from skann._estimators.base import BaseMLPKeras
+    from skann._types import Rows
+
 __all__ = ["LearningRateTest", "find_learning_rate", "param_distributions"]
 
 _KINDS = {"regressor": MLPKerasRegressor, "classifier": MLPKerasClassifier}
 
 
-def param_distributions(estimator, *, prefix=None):
+def param_distributions(
+    estimator: Literal["regressor", "classifier"] | BaseMLPKeras | Pipeline,
+    *,
+    prefix: str | None = None,
+) -> dict[str, Any]:
     """Return distributions of the parameters that are worth searching.
 
     For ``RandomizedSearchCV`` and ``HalvingRandomSearchCV``. Networks of one to three
@@ -77,7 +92,7 @@ def param_distributions(estimator, *, prefix=None):
     return {f"{before}{k}": v for k, v in found.items() if k in useful}
 
 
-def _distributions(estimator):
+def _distributions(estimator: BaseMLPKeras) -> dict[str, Any]:
     optimizer = getattr(estimator.optimizer, "__name__", estimator.optimizer)
     # All others choose the size of each parameter's steps by themselves.
     plain = isinstance(optimizer, str) and optimizer.lower() == "sgd"
@@ -91,7 +106,7 @@ def _distributions(estimator):
     }
 
 
-def _useful_to(estimator):
+def _useful_to(estimator: BaseMLPKeras) -> set[str]:
     """Return the names of the parameters that an estimator makes use of."""
     takes, _ = signature_parameters(estimator.model)
     useful = {"batch_size", *takes} - (estimator.model_kwargs or {}).keys()
@@ -105,7 +120,7 @@ def _useful_to(estimator):
     return useful if _has_own_rate(estimator) else useful - {"learning_rate"}
 
 
-def _has_own_rate(estimator):
+def _has_own_rate(estimator: BaseMLPKeras) -> bool:
     """Whether it is the parameter that decides the learning rate."""
     return (
         isinstance(estimator.learning_rate, (Real, NoneType))
@@ -138,7 +153,7 @@ class LearningRateTest(RateTest):
     skann.plotting.LearningRateDisplay : Its picture.
     """
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> LearningRateDisplay:
         """Draw the losses by their rates.
 
         Parameters
@@ -154,8 +169,14 @@ class LearningRateTest(RateTest):
 
 
 def find_learning_rate(
-    estimator, X, y, sample_weight=None, *, min_rate=MIN_RATE, max_rate=MAX_RATE
-):
+    estimator: BaseMLPKeras | Pipeline,
+    X: Rows,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    *,
+    min_rate: float = MIN_RATE,
+    max_rate: float = MAX_RATE,
+) -> LearningRateTest:
     """Find learning rates by a range test.
 
     A network is trained a step at each of up to 1500 learning rates which rise

@@ -15,7 +15,8 @@ FILES = {
 
 # From the ground up: each imports only from those before it.
 FLOORS = [
-    *("exceptions", "_runtime", "_data", "models", "_keras", "_training", "_network"),
+    *("_types", "exceptions", "_runtime", "_data", "models", "_keras", "_training"),
+    *("_network",),
     *("_with_keras", "_estimators", "plotting", "search", "skann"),
 ]
 ALONE = {"datasets"}  # Nothing of skann's is imported there.

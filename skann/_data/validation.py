@@ -1,15 +1,20 @@
 """The validation set: rows held out of the training set, or the user's own."""
 
+from __future__ import annotations
+
 import copy
 import warnings
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from sklearn.model_selection import PredefinedSplit, check_cv, train_test_split
 
 from skann._runtime.text import one_line
+
+if TYPE_CHECKING:
+    from skann._types import Float, Splitter
 
 # Share of the rows held out where something needs a validation set.
 _FRACTION = 0.1
@@ -34,8 +39,8 @@ class HoldOut:
         Where one parameter leaves another without effect.
     """
 
-    how: Any
-    fraction: Any
+    how: Literal["auto", "random", "last"] | Splitter
+    fraction: Float | Literal["auto"] | None
     in_order: bool
 
     def __post_init__(self):

@@ -1,8 +1,12 @@
 """BaseMLPKeras: what scikit-learn asks of an estimator, once for both of them."""
 
+from __future__ import annotations
+
 import inspect
 from abc import abstractmethod
+from collections.abc import Callable
 from numbers import Real
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from scipy import sparse
 
@@ -36,6 +40,13 @@ from skann._runtime.seeds import Seeds
 from skann._runtime.start import is_of_keras, with_keras
 from skann._training.monitor import monitors
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from skann._types import Callback, Callbacks, Engine, Int, Rows, ValidationData
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 # From this many rows, early_stopping="auto" stops early.
 _ROWS_FOR_EARLY_STOPPING = 1000
 
@@ -43,29 +54,47 @@ _ROWS_FOR_EARLY_STOPPING = 1000
 _STEPS_OF_FULL_PRECISION = 250
 
 
+def fits(method: Method) -> Method:
+    """Decorate a method that fits as scikit-learn does, and keep its signature."""
+    return _fit_context(prefer_skip_nested_validation=True)(method)
+
+
 class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParameters):
     """Base of the two estimators, which are final classes."""
 
+    history_: dict[str, list[float]]
+    loss_curve_: list[float]
+    n_iter_: int
+    best_epoch_: int | None
+    n_outputs_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
+    engine_: Engine
+    learning_rate_: float
+    checkpoint_path_: str
+    tensorboard_dir_: str
+    callbacks_: list[Callback]
+
     _parameter_constraints = CONSTRAINTS
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fits
     def fit(
         self,
-        X,
-        y,
-        sample_weight=None,
+        X: Rows,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        X_val=None,
-        y_val=None,
-        sample_weight_val=None,
-        validation_data=None,
-        groups=None,
-        callbacks=None,
-        epochs=None,
-        batch_size=None,
-        verbose=None,
-        **others,
-    ):
+        X_val: Rows | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        validation_data: ValidationData | None = None,
+        groups: ArrayLike | None = None,
+        callbacks: Callbacks | None = None,
+        epochs: Int | None = None,
+        batch_size: Int | None = None,
+        verbose: Int | None = None,
+        **others: Any,
+    ) -> Self:
         """Fit the network to data.
 
         Parameters
@@ -129,8 +158,8 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
             self._train(data, run, goes_on)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def initialize(self, X, y):
+    @fits
+    def initialize(self, X: Rows, y: ArrayLike) -> Self:
         """Build the network for data, without training it.
 
         A ready model that was trained before predicts then, with the weights that it

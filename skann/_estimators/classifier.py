@@ -1,7 +1,11 @@
 """MLPKerasClassifier."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import column_or_1d
 
 from skann._data.classes import (
@@ -15,11 +19,37 @@ from skann._data.classes import (
 )
 from skann._data.input import one_type
 from skann._data.rows import average_of_one
-from skann._estimators.base import BaseMLPKeras
+from skann._estimators.base import BaseMLPKeras, fits
 from skann._estimators.keras_arguments import refuse
 from skann._estimators.parameters import CONSTRAINTS, StrOptions
 from skann._keras.names import canonical_name
 from skann._network.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike
+
+    from skann._types import (
+        Activation,
+        Arguments,
+        BuildFunction,
+        Callbacks,
+        Float,
+        Floats,
+        Initializer,
+        Int,
+        Labels,
+        LearningRate,
+        Loss,
+        Metric,
+        Model,
+        Optimizer,
+        Path,
+        RandomState,
+        Rows,
+        Splitter,
+    )
 
 
 class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
@@ -232,6 +262,8 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
     (2, 3)
     """
 
+    classes_: Labels
+
     _y_numeric = False
     _parameter_constraints = {
         **CONSTRAINTS,
@@ -240,48 +272,48 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
 
     def __init__(
         self,
-        model=None,
+        model: BuildFunction | Model | None = None,
         *,
-        n_hidden=None,
-        n_neurons=None,
-        hidden_layer_sizes=None,
-        activation=None,
-        output_activation=None,
-        kernel_initializer=None,
-        dropout=None,
-        normalization=None,
-        l1=None,
-        l2=None,
-        dtype=None,
-        model_kwargs=None,
-        loss=None,
-        loss_kwargs=None,
-        metrics=None,
-        class_weight=None,
-        optimizer=None,
-        learning_rate=None,
-        optimizer_kwargs=None,
-        compile_kwargs=None,
-        epochs=100,
-        batch_size=32,
-        shuffle=True,
-        validation_fraction="auto",
-        validation="auto",
-        early_stopping="auto",
-        patience=10,
-        min_delta=0.0,
-        monitor="val_loss",
-        monitor_mode="auto",
-        restore_best_weights=True,
-        checkpoint_path=None,
-        checkpoint_save_best_only=True,
-        tensorboard_dir=None,
-        callbacks=None,
-        engine="auto",
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-    ):
+        n_hidden: Int | None = None,
+        n_neurons: Int | None = None,
+        hidden_layer_sizes: ArrayLike | None = None,
+        activation: Activation | Sequence[Activation] | None = None,
+        output_activation: Activation | None = None,
+        kernel_initializer: Initializer | None = None,
+        dropout: Float | None = None,
+        normalization: Literal["batch", "layer"] | None = None,
+        l1: Float | None = None,
+        l2: Float | None = None,
+        dtype: str | None = None,
+        model_kwargs: Arguments | None = None,
+        loss: Loss | None = None,
+        loss_kwargs: Arguments | None = None,
+        metrics: Metric | Sequence[Metric] | None = None,
+        class_weight: Mapping[Any, Float] | Literal["balanced"] | None = None,
+        optimizer: Optimizer | None = None,
+        learning_rate: LearningRate | None = None,
+        optimizer_kwargs: Arguments | None = None,
+        compile_kwargs: Arguments | None = None,
+        epochs: Int = 100,
+        batch_size: Int = 32,
+        shuffle: bool = True,
+        validation_fraction: Float | Literal["auto"] | None = "auto",
+        validation: Literal["auto", "random", "last"] | Splitter = "auto",
+        early_stopping: bool | Literal["auto"] = "auto",
+        patience: Int = 10,
+        min_delta: Float = 0.0,
+        monitor: str = "val_loss",
+        monitor_mode: Literal["auto", "min", "max"] = "auto",
+        restore_best_weights: bool = True,
+        checkpoint_path: Path | None = None,
+        checkpoint_save_best_only: bool = True,
+        tensorboard_dir: Path | None = None,
+        callbacks: Callbacks | None = None,
+        engine: Literal["auto", "compiled", "keras"] = "auto",
+        warm_start: bool = False,
+        random_state: RandomState | None = None,
+        verbose: Int = 0,
+    ) -> None:
         self.model = model
         self.n_hidden = n_hidden
         self.n_neurons = n_neurons
@@ -323,8 +355,14 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         self.random_state = random_state
         self.verbose = verbose
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    @fits
+    def partial_fit(
+        self,
+        X: Rows,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Train for one epoch more, or for the first one.
 
         Early stopping, held-out rows, checkpoints and TensorBoard belong to ``fit``. A
@@ -355,7 +393,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
                 )
         return self._partial_fit(X, y, sample_weight, classes)
 
-    def predict(self, X, **others):
+    def predict(self, X: Rows, **others: Any) -> Labels:
         """Predict labels.
 
         Parameters
@@ -373,7 +411,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         outputs = self._outputs(X)
         return self._target.decode(outputs)
 
-    def predict_proba(self, X, **others):
+    def predict_proba(self, X: Rows, **others: Any) -> Floats:
         """Predict the probability of each class.
 
         Parameters
@@ -392,7 +430,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         outputs = self._outputs(X)
         return self._target.probabilities(outputs)
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Rows) -> Floats:
         """Predict the logarithm of the probability of each class.
 
         Parameters

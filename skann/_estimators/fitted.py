@@ -1,17 +1,23 @@
 """What a fitted estimator holds: its network, also in a pickle and after a failure."""
 
+from __future__ import annotations
+
 import sys
 from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from skann._network.network import Network
 from skann._runtime.start import with_keras
+
+if TYPE_CHECKING:
+    from skann._types import Model
 
 
 class HoldsNetwork:
     """Mixin of the estimators: ``model_``, and what becomes of it."""
 
     @property
-    def model_(self):
+    def model_(self) -> Model:
         """The trained model, made now where a fit did without."""
         if "_network" not in vars(self):
             raise AttributeError(
@@ -20,11 +26,11 @@ class HoldsNetwork:
         return self._network.lend()
 
     @model_.setter
-    def model_(self, model):
+    def model_(self, model: Model) -> None:
         self._network = Network.of_model(model)
 
     @model_.deleter
-    def model_(self):
+    def model_(self) -> None:
         del self._network
 
     def __sklearn_is_fitted__(self):

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from inspect import Parameter
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -153,7 +154,7 @@ def _check_known(parameter, value, module):
 class PartParameters(BaseEstimator):
     """``get_params`` and ``set_params`` that reach the parameters of the parts."""
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get parameters.
 
         Parameters
@@ -185,7 +186,7 @@ class PartParameters(BaseEstimator):
                 offered |= {f"{part}__{name}": value for name, value in given.items()}
         return {**params, **offered}
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters, those of the parts among them.
 
         Parameters

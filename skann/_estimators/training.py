@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 from skann._data.feed import Feed
 from skann._data.rows import average_of_one
@@ -25,8 +26,8 @@ class Run:
     epochs: int
     batch_size: int
     verbose: int
-    callbacks: list
-    own_copies: list
+    callbacks: list[Any]  # Of Keras', which has no types.
+    own_copies: list[Any]
     stops_early: bool = False
     direction: str | None = None
     is_partial: bool = False

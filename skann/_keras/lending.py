@@ -12,7 +12,7 @@ from skann._runtime import process
 _this_thread = threading.local()
 
 # How many blocks lend each variable.
-_n_blocks = {}
+_n_blocks: dict[int, int] = {}
 
 
 @contextmanager

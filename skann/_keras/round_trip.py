@@ -134,8 +134,10 @@ def _holds_each_once(model):
 
 
 # Beside what libraries make, Keras keeps signatures, locks and the like in a layer.
-_LIBRARIES = ("keras.", "builtins", "tensorflow.", "numpy", "skann.")
-_LIBRARIES += ("functools", "inspect", "threading", "_thread")
+_LIBRARIES = (
+    *("keras.", "builtins", "tensorflow.", "numpy", "skann."),
+    *("functools", "inspect", "threading", "_thread"),
+)
 
 
 @lru_cache(maxsize=4096)

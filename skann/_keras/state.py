@@ -7,6 +7,7 @@ these, Keras has hooks, which its own files use as well.
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -165,7 +166,7 @@ def _with_files(parts):
             yield i, part
 
 
-class _Store(dict):
+class _Store(dict[str, Any]):
     """What Keras has in a file for a layer: arrays by name.
 
     An array that is a variable's value is kept as that one's position (int) among all.

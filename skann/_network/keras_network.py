@@ -154,10 +154,10 @@ def _function_of(model, values, row_shape, is_live):
 class _Kept:
     """A function of rows, and what it is made of."""
 
-    row_shape: tuple
-    values: list
-    parts: list
-    function: object
+    row_shape: tuple[int, ...]
+    values: list[np.ndarray]
+    parts: list[object]
+    function: "Stack | _Batches"
 
     def is_of(self, values, parts):
         """Whether a model that has these values and parts computes the same."""

@@ -21,7 +21,7 @@ class Problem:
         Labels of a classifier.
     """
 
-    input_shape: tuple
+    input_shape: tuple[int, ...]
     kind: str
     n_columns: int = 1
     classes: np.ndarray | None = None

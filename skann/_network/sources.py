@@ -32,12 +32,12 @@ class Recipe:
         weights: what the variables of loss and metrics are made by.
     """
 
-    params: dict
-    defaults: dict
+    params: dict[str, Any]
+    defaults: dict[str, Any]
     problem: Problem
     seed: int
     unit: Unit | None = None
-    example: tuple | None = None
+    example: tuple[Any, ...] | None = None
 
     def with_unit(self, unit):
         """Return the recipe of a network whose outputs are brought to a unit."""
@@ -128,13 +128,13 @@ class Frozen:
         What else decides how it goes on.
     """
 
-    layers: list
-    values: list
-    row_shape: tuple
+    layers: list[tuple[str, dict[str, Any]]]
+    values: list[np.ndarray]
+    row_shape: tuple[int, ...]
     input_dtype: str
     rows_dtype: str
-    content: Any
-    rest: dict
+    content: bytes | Recipe
+    rest: dict[str, Any]
 
     def make(self, arrays=None):
         """Return the Keras model, with the values of arrays (ArrayState) if given."""

@@ -53,10 +53,10 @@ _MARK = """Signature: 8a477f597d28d172789f06886806bc55
 """
 
 # Where the programs of this machine lie, or None.
-_directory = None
+_directory: Path | None = None
 
 # The programs that are being compiled; what tensorflow has of others is not needed.
-_compiling = set()
+_compiling: set[str] = set()
 _HARVEST = threading.Lock()
 
 

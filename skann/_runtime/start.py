@@ -20,6 +20,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from skann._runtime import fork, process
 from skann._runtime.quiet import without_chatter
@@ -47,7 +48,7 @@ def with_keras():
     return _PARTS[0]
 
 
-_PARTS = []
+_PARTS: list[ModuleType] = []
 
 
 def load():
@@ -64,7 +65,7 @@ def load():
         _LOADED.append(keras)
 
 
-_LOADED = []
+_LOADED: list[ModuleType] = []
 
 
 def is_of_keras(thing, *names):

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
@@ -12,7 +13,7 @@ from skann._runtime import fork
 
 LOCK = fork.free_in_children(threading.Lock())
 _n_holding = 0
-_before = []
+_before: list[tuple[Any, int]] = []
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from contextlib import suppress
 try:
     import fcntl
 except ImportError:  # Windows has no such locks: there, no claim is made.
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # A module, for the type checker.
 
 # A file system that has no locks, as some network ones, answers with one of these.
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}

@@ -2,6 +2,7 @@
 
 import weakref
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import numpy as np
@@ -75,7 +76,7 @@ class _GoingOn(keras.callbacks.CallbackList):
 
 
 # The digests of what Keras has traced for the fits of models.
-_TRACED = weakref.WeakKeyDictionary()
+_TRACED: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
 
 def _trace_anew_if_changed(model):

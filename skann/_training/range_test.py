@@ -10,6 +10,7 @@ edition, O'Reilly 2022, chapter 10: half of the rate above which training diverg
 import math
 import statistics
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -40,7 +41,7 @@ class RateTest:
     suggestion: float
 
     @classmethod
-    def of(cls, rates, losses, n_steps):
+    def of(cls, rates: np.ndarray, losses: np.ndarray, n_steps: int) -> Self:
         """Judge the losses of the steps that were taken of `n_steps`."""
         # So that a single bad batch does not decide.
         capped = np.minimum(losses, _times(2.0, _level(losses)))
@@ -48,7 +49,7 @@ class RateTest:
         divergence_rate = float(rates[np.argmin(smooth)])
         return cls(np.asarray(rates), smooth, divergence_rate, divergence_rate / 2)
 
-    def halved(self):
+    def halved(self) -> Self:
         """Return the test after the suggestion has turned out to diverge."""
         rate = self.suggestion
         return replace(self, divergence_rate=rate, suggestion=rate / 2)

@@ -20,7 +20,7 @@ class Trained:
         Position in ``history`` of the epoch whose weights early stopping put back.
     """
 
-    history: dict
+    history: dict[str, list[float]]
     engine: str
     diverged_epoch: int | None
     is_finite: bool

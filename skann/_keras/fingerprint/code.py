@@ -32,10 +32,10 @@ class Code:
     """
 
     digest: bytes
-    reads: tuple
-    cells: dict
-    imports: tuple
-    names: frozenset
+    reads: tuple[tuple[str, ...], ...]
+    cells: dict[str, list[tuple[str, ...]]]
+    imports: tuple[str, ...]
+    names: frozenset[str]
 
 
 # Code objects are equal if they do the same, from the same line.

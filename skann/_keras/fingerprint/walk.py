@@ -50,7 +50,7 @@ class Description:
 
     digest: str
     is_unique: bool
-    same: tuple
+    same: tuple[object, ...]
     has_own_code: bool
     reads_names: bool
 

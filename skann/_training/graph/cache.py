@@ -77,7 +77,7 @@ class ProgramCache:
 PROGRAMS = ProgramCache()
 
 # How often a program of the same description was made in this process.
-_MADE = Counter()
+_MADE: Counter[str] = Counter()
 
 
 def first_number(description, *how):

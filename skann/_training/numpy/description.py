@@ -45,7 +45,7 @@ class DenseLayer:
 class Description:
     """A stack of dense layers, the name of its loss, its type and y's unit."""
 
-    layers: tuple
+    layers: tuple[DenseLayer, ...]
     loss: str
     dtype: str
     unit: Unit | None = None

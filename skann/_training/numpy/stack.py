@@ -9,6 +9,7 @@ so: none has its second factor transposed but one.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,8 +118,8 @@ class _Layer:
     weights: np.ndarray
     gradient: np.ndarray
     n_inputs: int
-    activate: object
-    slope: object
+    activate: Callable[..., np.ndarray]
+    slope: Callable[..., np.ndarray] | None
     l1: float
     l2: float
     # Of y's unit, if the layer is the last one: of shape (n_outputs, 1).

@@ -32,7 +32,7 @@ class ArrayState:
     settings: OptimizerSettings
     rate: float
     parameters: np.ndarray
-    slots: list = field(default_factory=list)
+    slots: list[np.ndarray] = field(default_factory=list)
     n_steps: int = 0
 
     def __post_init__(self):
