@@ -1,6 +1,10 @@
-"""The house: imports run one way, and what is imported with skann is light."""
+"""The house: imports run one way, what is imported with skann is light.
+
+And private names of other libraries stand in one file.
+"""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -94,3 +98,60 @@ def test_no_file_imports_tensorflow_in_a_function():
         inside = set(imports_of(name, everywhere=True)) - set(imports_of(name))
         heavy = {m for m in inside if m.split(".")[0] in HEAVY}
         assert not heavy or name in ONE_WAY_IN, (name, heavy)
+
+
+PRIVATE = "skann._runtime.private"
+LIBRARIES = ("keras.src", "tensorflow.python")
+
+# Of modules and classes of Python's, which nothing is read of.
+OF_PYTHON = {"_abc_impl", "_datetime", "_io", "_random", "_socket", "_thread"}
+
+# Texts that are no names but parts of some.
+PARTS = {"_initializer", "_kwargs"}
+
+
+def is_private(name):
+    return re.fullmatch(r"_[a-zA-Z]\w*", name) is not None
+
+
+def private_names_in(tree):
+    """Yield the private names that are used in code: by attribute, import or text."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield from filter(is_private, [node.attr])
+        elif isinstance(node, ast.ImportFrom) and not node.module.startswith("skann"):
+            names = [alias.name for alias in node.names]
+            yield from filter(is_private, [*node.module.split("."), *names])
+            yield from [node.module] * node.module.startswith(LIBRARIES)
+        elif isinstance(node, ast.Constant):
+            text = str(node.value)
+            yield from [text] * (is_private(text) or text.startswith(LIBRARIES))
+
+
+def names_given_in(tree):
+    """Return the names of functions, classes, variables and attributes of objects."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(getattr(node, "ctx", None), ast.Store):
+            if isinstance(node, ast.Name):
+                names.add(node.id)
+            elif isinstance(node, ast.Attribute):
+                names |= {node.attr} if ast.unparse(node.value) in OBJECTS else set()
+    return names
+
+
+OBJECTS = {"self", "clone"}
+
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
+GIVEN = {name: names_given_in(tree) for name, tree in TREES.items()}
+PRIVATE_NAMES = {*private_names_in(TREES[PRIVATE])} - GIVEN[PRIVATE]
+
+
+@pytest.mark.parametrize("name", FILES.keys() - {PRIVATE})
+def test_private_names_of_libraries_stand_in_one_file(name):
+    ours = set().union(*(GIVEN[other] for other in FILES if other != PRIVATE))
+    # A name of both is skann's where the file itself gives it.
+    known = (ours - PRIVATE_NAMES) | GIVEN[name] | OF_PYTHON | PARTS
+    assert not {*private_names_in(TREES[name])} - known

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.validation import _check_sample_weight
+
+from skann._runtime.private import check_sample_weight
 
 
 def check_numeric(values, name):
@@ -138,7 +139,7 @@ class Data:
         rows = np.arange(X.shape[0])
         if sample_weight is None:
             return cls(X, y, None, rows)
-        weight = _check_sample_weight(
+        weight = check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
         if not weight.any():

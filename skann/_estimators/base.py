@@ -9,9 +9,6 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from scipy import sparse
-
-# Third-party estimators are meant to use `_fit_context`, though it has an underscore.
-from sklearn.base import _fit_context
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -36,6 +33,7 @@ from skann._network.precision import takes_float64
 from skann._network.same import same, snapshot
 from skann._network.size import check_size
 from skann._network.sources import recipe_of
+from skann._runtime.private import fit_context
 from skann._runtime.seeds import Seeds
 from skann._runtime.start import is_of_keras, with_keras
 from skann._training.monitor import monitors
@@ -56,7 +54,7 @@ _STEPS_OF_FULL_PRECISION = 250
 
 def fits(method: Method) -> Method:
     """Decorate a method that fits as scikit-learn does, and keep its signature."""
-    return _fit_context(prefer_skip_nested_validation=True)(method)
+    return fit_context(prefer_skip_nested_validation=True)(method)
 
 
 class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParameters):

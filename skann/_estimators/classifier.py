@@ -21,9 +21,10 @@ from skann._data.input import one_type
 from skann._data.rows import average_of_one
 from skann._estimators.base import BaseMLPKeras, fits
 from skann._estimators.keras_arguments import refuse
-from skann._estimators.parameters import CONSTRAINTS, StrOptions
+from skann._estimators.parameters import CONSTRAINTS
 from skann._keras.names import canonical_name
 from skann._network.problem import Problem
+from skann._runtime.private import StrOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,9 +1,6 @@
 """A constraint of parameters: an object of one of Keras' classes."""
 
-# As in numbers.py. scikit-learn takes no other constraints than its own, and those
-# that are one of them.
-from sklearn.utils._param_validation import HasMethods
-
+from skann._runtime.private import HasMethods
 from skann._runtime.start import is_of_keras
 
 

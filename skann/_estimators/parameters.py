@@ -15,12 +15,10 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
-# As in _numbers.py.
-from sklearn.utils._param_validation import HasMethods, StrOptions
-
 from skann._estimators.of_keras import OfKeras
 from skann._network.arguments import signature_parameters
 from skann._network.numbers import Number
+from skann._runtime.private import HasMethods, StrOptions
 from skann._runtime.start import with_keras
 from skann._training.numpy.description import ACTIVATIONS
 

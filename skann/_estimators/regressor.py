@@ -11,11 +11,12 @@ from skann._data.rows import check_numeric
 from skann._data.targets import RegressionTarget, columns_of
 from skann._estimators.base import BaseMLPKeras, fits
 from skann._estimators.keras_arguments import refuse
-from skann._estimators.parameters import CONSTRAINTS, StrOptions
+from skann._estimators.parameters import CONSTRAINTS
 from skann._keras.names import is_keras_loss
 from skann._network.arguments import is_own
 from skann._network.problem import Problem
 from skann._network.y_scale import learn_unit
+from skann._runtime.private import StrOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

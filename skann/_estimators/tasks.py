@@ -8,6 +8,7 @@ Keras callback.
 
 from contextlib import contextmanager
 
+from skann._runtime.private import callback_context, has_callbacks
 from skann._runtime.start import with_keras
 
 
@@ -27,7 +28,7 @@ class FitTask:
         weights = None if sample_weight is None else {"sample_weight": sample_weight}
         self._estimator = estimator
         self._given = {"X": X, "y": y, "metadata": weights}
-        self._context = estimator._init_callback_context(max_subtasks=epochs)
+        self._context = callback_context(estimator, epochs)
 
     @contextmanager
     def running(self):
@@ -38,7 +39,7 @@ class FitTask:
 
     def keras_callbacks(self):
         """Return the Keras callback that tells of epochs, where anyone listens."""
-        listens = hasattr(self._estimator, "_skl_callbacks")
+        listens = has_callbacks(self._estimator)
         return [with_keras().EpochTasks(self)] if listens else []
 
     def begin_epoch(self):

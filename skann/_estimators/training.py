@@ -7,6 +7,7 @@ from typing import Any
 from skann._data.feed import Feed
 from skann._data.rows import average_of_one
 from skann._network.y_scale import unit_in
+from skann._runtime.private import validate_parameters
 from skann._runtime.seeds import Seeds, in_order
 from skann._runtime.start import is_limited_by_keras, with_keras
 from skann._runtime.text import one_line
@@ -143,7 +144,7 @@ class TrainsNetwork:
 
     def _find_learning_rate(self, X, y, sample_weight, *bounds):
         """Make a learning rate range test, for ``skann.search``; nothing is fitted."""
-        self._validate_params()
+        validate_parameters(self)
         data = self._check_data(X, y, sample_weight, reset=True)
         self._seeds = Seeds.draw(self.random_state)
         self._build(data)

@@ -7,6 +7,7 @@ float32, 2**24 + 1 is 2**24: to a table of categories both are the same one.
 import keras
 
 from skann._data.rows import exceeds_whole_numbers
+from skann._runtime.private import layers_in
 
 # What looks up a number by its value. (A crossing hashes it.)
 _TAKE_IDS = (
@@ -25,7 +26,7 @@ def check_ids(X, model, dtype):
     """
     if not exceeds_whole_numbers(X, dtype):
         return
-    for layer in model._flatten_layers():
+    for layer in layers_in(model):
         if isinstance(layer, _TAKE_IDS):
             raise ValueError(
                 f"Input X has integers that {dtype}, which the network is fed, cannot "

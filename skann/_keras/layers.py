@@ -33,9 +33,10 @@ def is_plain_dense(layer):
 
 def _has_plain_variables(layer):
     """Whether a dense layer's variables are its own, and treated as it says."""
-    used = [v for v in (layer._kernel, layer.bias) if v is not None]
-    if layer.built and not same_objects(used, layer.weights):
-        return False  # Those of another layer have been put in.
+    if layer.built:
+        used = [v for v in (layer.kernel, layer.bias) if v is not None]
+        if not same_objects(used, layer.weights):
+            return False  # Those of another layer have been put in.
     penalties = [layer.kernel_regularizer] + [None] * (len(layer.weights) - 1)
     return all(
         variable.regularizer is penalty

@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager
 
 from skann._runtime import process
+from skann._runtime.private import VALUE
 
 _this_thread = threading.local()
 
@@ -17,11 +18,7 @@ _n_blocks: dict[int, int] = {}
 
 @contextmanager
 def standing_in(variables, values):
-    """Let a model's variables stand for other values in this thread and block.
-
-    A Keras variable keeps its tensorflow variable in ``_value``, and has no public
-    way to lend it another.
-    """
+    """Let a model's variables stand for other values in this thread and block."""
     before = getattr(_this_thread, "lent", {})
     pairs = zip(map(id, variables), values, strict=True)
     with _lendable(variables):
@@ -34,7 +31,7 @@ def standing_in(variables, values):
 
 def own_values(variables):
     """Return the tensorflow variables that Keras' hold, whatever they stand for."""
-    return [vars(variable)["_value"] for variable in variables]
+    return [vars(variable)[VALUE] for variable in variables]
 
 
 @contextmanager
@@ -59,11 +56,11 @@ def _lendable(variables):
 @functools.cache
 def _lending(cls):
     def value(variable):
-        own = vars(variable)["_value"]
+        own = vars(variable)[VALUE]
         return getattr(_this_thread, "lent", {}).get(id(variable), own)
 
     def keep(variable, value):
-        vars(variable)["_value"] = value
+        vars(variable)[VALUE] = value
 
     names = {name: getattr(cls, name) for name in ("__module__", "__qualname__")}
-    return type(cls)(cls.__name__, (cls,), {**names, "_value": property(value, keep)})
+    return type(cls)(cls.__name__, (cls,), {**names, VALUE: property(value, keep)})

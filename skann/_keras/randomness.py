@@ -13,20 +13,18 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 
-# No public way leads to tensorflow's global seed and its counter, or to Keras'
-# global seed generator, and both must be put back as they were. Nor does one lead to
-# what layers without a seed draw theirs from.
-from keras.src.backend.common import global_state
-from keras.src.random import seed_generator
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
-from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED
-from tensorflow.python.eager import context as tf_context
-
 from skann._runtime import process
+from skann._runtime.private import (
+    NUMBERS_OF_NAMES,
+    RANDOM_SEED,
+    SEED_GENERATOR,
+    draw_seeds_from,
+    get_global,
+    keeping_global_seed,
+    set_global,
+)
 
-# Where Keras counts the names it has given; its source has no constant for it.
-_NUMBERS_OF_NAMES = "object_name_uids"
-_KERAS_GLOBALS = (GLOBAL_SEED_GENERATOR, GLOBAL_RANDOM_SEED)
+_KERAS_GLOBALS = (SEED_GENERATOR, RANDOM_SEED)
 
 
 @contextmanager
@@ -39,13 +37,13 @@ def fresh_names(beside=False):
     With `beside`, names are others than those of the layers that were made outside of
     such blocks: the network may hold some of these.
     """
-    saved = global_state.get_global_attribute(_NUMBERS_OF_NAMES)
+    saved = get_global(NUMBERS_OF_NAMES)
     numbers = copy.copy(saved) if beside else None
-    global_state.set_global_attribute(_NUMBERS_OF_NAMES, numbers)
+    set_global(NUMBERS_OF_NAMES, numbers)
     try:
         yield
     finally:
-        global_state.set_global_attribute(_NUMBERS_OF_NAMES, saved)
+        set_global(NUMBERS_OF_NAMES, saved)
 
 
 class _Source:
@@ -58,7 +56,7 @@ class _Source:
         self._seed, self._own = seed, random.Random(seed)
 
     def randint(self, low, high):
-        seed = global_state.get_global_attribute(GLOBAL_RANDOM_SEED)
+        seed = get_global(RANDOM_SEED)
         if seed != self._seed:  # The build function has called set_random_seed.
             self._start(seed)
         return self._own.randint(low, high)
@@ -81,8 +79,7 @@ class _EachThreadsOwn:
         outer = getattr(self._threads, "source", random)
         with process.LOCK:
             if not self._n_users:
-                self._before = seed_generator.python_random
-                seed_generator.python_random = self
+                self._before = draw_seeds_from(self)
             self._n_users += 1
         self._threads.source = source
         try:
@@ -92,7 +89,7 @@ class _EachThreadsOwn:
             with process.LOCK:
                 self._n_users -= 1
                 if not self._n_users:
-                    seed_generator.python_random = self._before
+                    draw_seeds_from(self._before)
 
     def __getattr__(self, name):
         return getattr(getattr(self._threads, "source", random), name)
@@ -107,15 +104,15 @@ def seeded_keras(seed):
 
     No generator that is anybody else's is read or moved.
     """
-    saved = [global_state.get_global_attribute(name) for name in _KERAS_GLOBALS]
-    global_state.set_global_attribute(GLOBAL_RANDOM_SEED, seed)
-    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
+    saved = [get_global(name) for name in _KERAS_GLOBALS]
+    set_global(RANDOM_SEED, seed)
+    set_global(SEED_GENERATOR, None)
     try:
         with _SOURCES.drawing_from(_Source(seed)):
             yield
     finally:
         for name, value in zip(_KERAS_GLOBALS, saved, strict=True):
-            global_state.set_global_attribute(name, value)
+            set_global(name, value)
 
 
 @contextmanager
@@ -133,17 +130,15 @@ def seeded_globals(seed, tensorflow=True):
         if not has_fence:
             yield
             return
-        tf_state = vars(tf_context.context())
-        saved_tf = {name: tf_state.get(name) for name in ("_seed", "_rng")}
         saved_python = random.getstate()
         saved_numpy = np.random.get_state()  # noqa: NPY002
-        if tensorflow:
-            tf.random.set_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(saved_python)
-            np.random.set_state(saved_numpy)  # noqa: NPY002
-            tf_state.update(saved_tf)
+        with keeping_global_seed():
+            if tensorflow:
+                tf.random.set_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            try:
+                yield
+            finally:
+                random.setstate(saved_python)
+                np.random.set_state(saved_numpy)  # noqa: NPY002

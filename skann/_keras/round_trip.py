@@ -17,6 +17,7 @@ from skann._keras.fingerprint.libraries import is_as_made
 from skann._keras.fingerprint.walk import describe
 from skann._keras.state import restore, state_of, take_trainable
 from skann._keras.structure import as_declared, single
+from skann._runtime.private import OF_COMPILATION, OF_ONE_CALL, layers_in
 from skann._runtime.text import one_line
 from skann.exceptions import ModelError
 
@@ -127,7 +128,7 @@ def is_known(model):
 
 def _holds_each_once(model):
     """Whether no layer stands in a stack twice, and no variable in two layers."""
-    layers = [layer for layer in model._flatten_layers() if type(layer) in _KNOWN]
+    layers = [layer for layer in layers_in(model) if type(layer) in _KNOWN]
     ids = [id(variable) for layer in layers for variable in layer.variables]
     stack = model.layers if isinstance(model, keras.Sequential) else []
     return len(set(ids)) == len(ids) and len(set(map(id, stack))) == len(stack)
@@ -176,8 +177,8 @@ def _are_alike(model, again, in_outputs):
 def _description(model):
     """Return the description of all of a model that is not kept by itself."""
     left_out = {(id(model), name) for name in _COMPILED}
-    layers = model._flatten_layers()
-    left_out |= {(id(layer), name) for layer in layers for name in _PASSING}
+    layers = layers_in(model)
+    left_out |= {(id(layer), name) for layer in layers for name in OF_ONE_CALL}
     given = list(serialisation.given_metrics(model))
     optimizer = getattr(model, "optimizer", None)
     variables = list(model.variables) + list(getattr(optimizer, "variables", ()))
@@ -187,10 +188,7 @@ def _description(model):
 
 
 # Made of what the model was compiled with, which is looked at by itself.
-_COMPILED = ("_compile_loss", "_compile_metrics", "_loss_tracker", "loss", "optimizer")
-
-# What cells keep of one call, and drop in the next.
-_PASSING = ("_dropout_mask", "_recurrent_dropout_mask")
+_COMPILED = (*OF_COMPILATION, "loss", "optimizer")
 
 
 def _same_outputs(model, again):
@@ -210,7 +208,7 @@ def _rows(tensor):
 
 def _first_that_differs(model, again):
     """Return the innermost layer that is another one in a copy, as text."""
-    pairs = zip(model._flatten_layers(), again._flatten_layers(), strict=True)
+    pairs = zip(layers_in(model), layers_in(again), strict=True)
     different = [
         own
         for own, other in pairs
@@ -220,5 +218,5 @@ def _first_that_differs(model, again):
     ]
     if not different:
         return "a part of it"
-    inner = min(different, key=lambda layer: len(list(layer._flatten_layers())))
+    inner = min(different, key=lambda layer: len(layers_in(layer)))
     return f"{type(inner).__name__} {inner.name!r}"

@@ -5,23 +5,7 @@ from contextlib import contextmanager, nullcontext
 import keras
 import tensorflow as tf
 
-# Nothing public leads out of Keras' scopes, or out of a graph that is no function's.
-from keras.src.backend.common import global_state
-from tensorflow.python.eager import context as tf_context
-
-from skann._runtime import process
-
-# What Keras keeps for each thread, and changes what a new layer or variable is.
-_KERAS_SCOPES = (
-    "stateless_scope",
-    "symbolic_scope",
-    "autocast_scope",
-    "current_call_ctx",
-    "name_scope_stack",
-    "remat_scope_stack",
-    "in_tf_graph_scope",
-    "dtype_policy",
-)
+from skann._runtime import private, process
 
 
 @contextmanager
@@ -32,15 +16,15 @@ def outside_of_scopes():
     float32, as it was when the network was described. It is the process's: where it has
     been changed since, it is set back for the block. No code of the user's runs in it.
     """
-    scopes = {name: global_state.get_global_attribute(name) for name in _KERAS_SCOPES}
+    scopes = {name: private.get_global(name) for name in private.SCOPES}
     for name in scopes:
-        global_state.set_global_attribute(name, None)
+        private.set_global(name, None)
     try:
         with _floatx_as_it_was(), _outside_of_tensorflows():
             yield
     finally:
         for name, value in scopes.items():
-            global_state.set_global_attribute(name, value)
+            private.set_global(name, value)
 
 
 def eagerly():
@@ -56,7 +40,7 @@ def _outside_of_tensorflows():
         return
     # The graph of what is being traced would take new variables for that function's,
     # and note those of functions that are called.
-    with tf.init_scope(), tf.Graph().as_default(), tf_context.eager_mode():
+    with tf.init_scope(), tf.Graph().as_default(), private.eager_mode():
         yield
 
 

@@ -8,9 +8,6 @@ import warnings
 
 import keras
 
-# Keras' serialisation has no public way to leave the source of a lambda alone.
-from keras.src.saving import serialization_lib
-
 from skann._keras.randomness import fresh_names, seeded_globals, seeded_keras
 from skann._keras.state import (
     positions_of_optimizer,
@@ -18,7 +15,7 @@ from skann._keras.state import (
     state_of,
     take_trainable,
 )
-from skann._runtime import start
+from skann._runtime import private, start
 
 
 def is_serialisable(model):
@@ -80,13 +77,9 @@ def tolerant_of_lambdas(things):
         return
     with _LAMBDAS, warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*includes a `lambda`", UserWarning)
-        own = serialization_lib.inspect
         tolerant = vars(inspect) | {"getsource": _source_if_any}
-        serialization_lib.inspect = types.SimpleNamespace(**tolerant)
-        try:
+        with private.looking_at_code_by(types.SimpleNamespace(**tolerant)):
             yield
-        finally:
-            serialization_lib.inspect = own
 
 
 def is_lambda(thing):
@@ -182,8 +175,7 @@ def given_metrics(model):
 
     Before they are built, Keras' container of metrics holds none.
     """
-    config = getattr(model, "_compile_config", None)
-    given = config.config if config else {}
+    given = private.compiled_with(model)
     return [
         metric
         for name in ("metrics", "weighted_metrics")
@@ -193,7 +185,7 @@ def given_metrics(model):
 
 def things_in_layers(layer):
     """Yield a layer, the layers in it, and the functions and parts they hold."""
-    for part in layer._flatten_layers():
+    for part in private.layers_in(layer):
         yield part
         yield from held_by(part)
 

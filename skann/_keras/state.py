@@ -12,6 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from skann._runtime.private import built_on, layers_in
+
 
 def state_of(model, with_optimizer=True):
     """Return the state of a model as plain data.
@@ -74,7 +76,7 @@ def positions_of_optimizer(model):
     if optimizer is None or not optimizer.built:
         return None
     positions = {id(variable): i for i, variable in enumerate(model.variables)}
-    known = optimizer._trainable_variables  # No public name leads to them.
+    known = built_on(optimizer)
     if not all(id(variable) in positions for variable in known):  # Another model's.
         known = model.trainable_variables
     return [positions[id(variable)] for variable in known]
@@ -85,7 +87,7 @@ def unknown_to_optimizer(model):
     optimizer = model.optimizer
     if optimizer is None or not optimizer.built:
         return []
-    known = {id(variable) for variable in optimizer._trainable_variables}
+    known = {id(variable) for variable in built_on(optimizer)}
     return [v for v in model.trainable_variables if id(v) not in known]
 
 
@@ -98,7 +100,7 @@ def has_misplaced_averages(model):
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if optimizer is None or not optimizer.built or not optimizer.use_ema:
         return False
-    pairs = zip(model.trainable_variables, optimizer._trainable_variables, strict=False)
+    pairs = zip(model.trainable_variables, built_on(optimizer), strict=False)
     return any(variable is not known for variable, known in pairs)
 
 
@@ -129,7 +131,7 @@ def _variables(model, with_optimizer=True):
 
 
 def _layers(model):
-    return list(model._flatten_layers())
+    return layers_in(model)
 
 
 def _parts(model, with_optimizer=True):

@@ -2,6 +2,8 @@
 
 import keras
 
+from skann._runtime.private import input_structure
+
 
 def single(outputs):
     """Return what a list or dict of one holds; all else as it is."""
@@ -14,8 +16,7 @@ def as_declared(model, rows):
 
     Keras takes them without, too, and warns, but for a list.
     """
-    # No public name has the structure of a functional model's inputs.
-    structure = getattr(model, "_inputs_struct", None)
+    structure = input_structure(model)
     if not isinstance(structure, (tuple, dict)):
         return rows
     return keras.tree.pack_sequence_as(structure, [rows])

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from skann._data.unit import Unit
 from skann._keras.fingerprint.libraries import is_as_made
+from skann._runtime.private import compiled_with, set_dtype
 from skann.exceptions import ModelError
 
 # By this name the layer is known, also in a model that comes from a file.
@@ -59,9 +60,8 @@ def add_unit(model, unit):
     else:
         (output,) = model.outputs
         scaled = keras.Model(model.inputs, layer(output), name=model.name)
-    # Keras has no public name for what a model was compiled with. Names of the output,
-    # which is another now, are left out.
-    given = {k: _the_only(v) for k, v in model._compile_config.config.items()}
+    # Names of the output, which is another now, are left out.
+    given = {k: _the_only(v) for k, v in compiled_with(model).items()}
     given["loss"] = in_full_precision(given["loss"])
     scaled.compile(**given)
     return scaled
@@ -85,8 +85,8 @@ def in_full_precision(loss):
     if not type(loss).__module__.startswith("keras."):
         return loss
     precise = object.__new__(type(loss))
-    policy = keras.dtype_policies.get("float64")
-    vars(precise).update(vars(loss), _dtype_policy=policy, _dtype="float64")
+    vars(precise).update(vars(loss))
+    set_dtype(precise, keras.dtype_policies.get("float64"))
     return precise
 
 

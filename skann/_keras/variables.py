@@ -1,31 +1,16 @@
 """A model's variables: which there are, and what they hold, read in one go."""
 
-# No public way leads to an operation without the checks of its Python wrapper.
-from tensorflow.python import pywrap_tfe
-from tensorflow.python.eager import context as tf_context
-
 from skann._keras.lending import own_values
 from skann._keras.unit_layer import constants_of
+from skann._runtime.private import read_variables
 
 
 def read(values):
-    """Return the values of tensorflow's variables as read-only arrays.
+    """Return the values of tensorflow's variables, as arrays that nobody may change.
 
-    As ``variable.numpy()``, in one operation for all of them: it is called at every
-    epoch's end and in every prediction. The arrays are tensorflow's own memory, which
-    it does not write to while they are held.
+    It is called at every epoch's end and in every prediction.
     """
-    if not values:
-        return []
-    tensors = pywrap_tfe.TFE_Py_FastPathExecute(
-        tf_context.context(),
-        "_ReadVariablesOp",
-        None,
-        [value.handle for value in values],
-        "dtypes",
-        [value.dtype.as_datatype_enum for value in values],
-    )
-    return [tensor._numpy() for tensor in tensors]
+    return read_variables(values) if values else []
 
 
 def weights_of(model):

@@ -20,6 +20,7 @@ from skann._keras.unit_layer import unit_layer
 from skann._keras.variables import input_dtype, rows_dtype, values_of
 from skann._network.layer_descriptions import dense_stack
 from skann._network.stack import Stack, chunks_of, rows_in, rows_of
+from skann._runtime.private import note_as_called
 from skann._training.graph.forward import Forward
 
 # Bytes of the rows that go through a network at a time.
@@ -59,9 +60,7 @@ class KerasNetwork:
         """Return the model to someone who may change it."""
         self.is_lent = True
         if self.model.built:
-            # For Keras, a model that was never called cannot be exported: a shape for
-            # its inputs might be missing. That of one which is built is known.
-            self.model._called = True
+            note_as_called(self.model)
         return self.model
 
     @contextlib.contextmanager

@@ -6,9 +6,7 @@ from numbers import Rational, Real
 
 import numpy as np
 
-# scikit-learn offers parameter validation to itself only; third-party estimators use
-# it all the same, for errors that read like scikit-learn's.
-from sklearn.utils._param_validation import Interval
+from skann._runtime.private import Interval
 
 
 def plain(value):

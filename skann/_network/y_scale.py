@@ -12,6 +12,7 @@ import numpy as np
 
 from skann._data.unit import Unit
 from skann._keras.names import canonical_name, is_keras_loss
+from skann._runtime.private import settings_of
 from skann._runtime.start import keras_setting, with_keras
 
 # Outputs that may be shifted and scaled; and those which may be scaled, for f(x) >= 0.
@@ -78,7 +79,7 @@ def _degree(loss, n_columns, n_units):
         power = _power(loss, n_columns, n_units)
     elif name in ("huber", "log_cosh"):
         # Quadratic up to a distance, linear beyond it.
-        bend = getattr(loss, "_fn_kwargs", {}).get("delta", 1.0)
+        bend = settings_of(loss).get("delta", 1.0)
         return lambda scale: 1.0 / np.minimum(scale, bend)
     else:
         power = _DEGREES.get(name)

@@ -21,11 +21,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-# Nothing public has tensorflow read its settings for XLA.
-from tensorflow.python import pywrap_tfe
-
+from skann._runtime import private, process
 from skann._runtime import private_files as files
-from skann._runtime import process
 from skann._runtime.start import names_file
 
 # Of all versions and processors together. An entry takes some 0.3 MB.
@@ -72,7 +69,7 @@ def turn_on():
     told = flags if _directory is None else f"{flags} {_OURS}"
     # Of blanks alone tensorflow would make the name of a file.
     with process.environment(TF_XLA_FLAGS=told if names_file(told) else told.strip()):
-        pywrap_tfe.TF_GetXlaConstantFoldingDisabled()
+        private.have_tf_xla_flags_read()
 
 
 def _place(flags):

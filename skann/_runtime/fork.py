@@ -5,21 +5,16 @@ waits for one of them waits for ever.
 """
 
 import os
-import sys
+
+from skann._runtime import private
 
 _is_cut_off = False
 
 
 def _note():
     global _is_cut_off
-    _is_cut_off = _is_cut_off or _has_started()
-
-
-def _has_started():
-    """Whether tensorflow has made its devices, and with them its threads."""
-    # Importing it here would start it in every child.
-    context = sys.modules.get("tensorflow.python.eager.context")
-    return context is not None and context.context()._initialized
+    # With its devices tensorflow has made its threads.
+    _is_cut_off = _is_cut_off or private.has_devices()
 
 
 def in_children(function):
@@ -31,7 +26,7 @@ def in_children(function):
 
 def free_in_children(lock):
     """Let a lock be free in every child: who held it is not there to let it go."""
-    in_children(lock._at_fork_reinit)
+    in_children(private.freeing(lock))
     return lock
 
 

@@ -10,7 +10,6 @@ makes its devices. Each is set for the time in which it is read and put back, so
 child processes inherit nothing, and only where the user has not set it.
 """
 
-import ctypes
 import gc
 import importlib
 import json
@@ -22,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from skann._runtime import fork, process
+from skann._runtime import fork, private, process
 from skann._runtime.quiet import without_chatter
 
 _SILENT = "3"
@@ -204,7 +203,7 @@ def set_up_xla():
     if not names_file(flags):
         flags = _with_small_loops(flags)
     with process.environment(XLA_FLAGS=flags):
-        _have_xla_read_its_flags()
+        private.have_xla_flags_read()
         disk_cache.turn_on()
 
 
@@ -245,22 +244,6 @@ def _with_small_loops(flags):
     return flags if _EXTRA_OPTIONS in flags else f"{flags} {_SMALL_LOOPS}".strip()
 
 
-def _have_xla_read_its_flags():
-    """Have XLA read ``XLA_FLAGS`` now rather than when it first compiles.
-
-    No Python leads there but compiling something, which starts tensorflow's threads.
-    Where the function is not found, XLA's own bound on small loops holds.
-    """
-    from tensorflow.python import _pywrap_tensorflow_internal as library
-
-    try:
-        read = ctypes.CDLL(library.__file__)._ZN3xla28ParseDebugOptionFlagsFromEnvEb
-    except (OSError, AttributeError):
-        return
-    read.argtypes, read.restype = [ctypes.c_bool], None
-    read(False)  # Not to set the options back first.
-
-
 def start():
     """Have tensorflow make its devices, with as many threads as this process may take.
 
@@ -274,14 +257,11 @@ def start():
         In a process in which tensorflow cannot run.
     """
     fork.check()
-    from tensorflow.python.eager import context
-
-    # Nothing public tells whether there are devices yet, or makes them.
-    if context.context()._initialized:
+    if private.has_devices():
         return
     settings = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     if os.environ.get("OMP_NUM_THREADS"):
         settings["TF_NUM_INTRAOP_THREADS"] = os.environ["OMP_NUM_THREADS"]
     wanted = {k: v for k, v in settings.items() if k not in os.environ}
     with process.environment(**wanted):
-        context.context().ensure_initialized()
+        private.make_devices()

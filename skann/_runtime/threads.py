@@ -10,6 +10,7 @@ from typing import Any
 from threadpoolctl import ThreadpoolController
 
 from skann._runtime import fork
+from skann._runtime.private import set_blas_threads
 
 LOCK = fork.free_in_children(threading.Lock())
 _n_holding = 0
@@ -56,10 +57,7 @@ def _let_go():
 def _set(libraries, n_threads=None):
     """Set numbers of threads, or put back what they were."""
     for library, n_before in libraries:
-        # The public name lets one thread of a process set them, and nobody else, its
-        # users' included, until that thread ends or gives it up.
-        set_number = getattr(library, "_real_set_num_threads", library.set_num_threads)
-        set_number(n_before if n_threads is None else n_threads)
+        set_blas_threads(library, n_before if n_threads is None else n_threads)
 
 
 @fork.in_children

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from skann._keras.packing import packed
+from skann._runtime.private import model_of
 
 
 def fresh_copies(callbacks, name="callbacks"):
@@ -51,7 +52,7 @@ def _wrong(name, value):
 def _copies(callbacks):
     # A model from an earlier use is left behind rather than copied. (A class that does
     # not call Callback's constructor has none.)
-    models = [vars(c).get("_model") for c in callbacks]
+    models = [model_of(c) for c in callbacks]
     nothing = {id(model): (None, model) for model in models if model is not None}
     shared = _owners_in(callbacks, nothing)
     try:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import keras
 import tensorflow as tf
 
+from skann._runtime.private import profiles
 from skann._training.checkpoint import Checkpoint
 from skann._training.paths import path_of, run_directory
 from skann._training.restoring import EarlyStopping
@@ -38,7 +39,7 @@ def _has_batch_hook(callback):
 def _only_watches_epochs(callback):
     """Whether a Keras callback with batch hooks is set so that they do nothing."""
     if isinstance(callback, keras.callbacks.TensorBoard):
-        return callback.update_freq == "epoch" and not callback._should_trace
+        return callback.update_freq == "epoch" and not profiles(callback)
     if isinstance(
         callback, (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
     ):

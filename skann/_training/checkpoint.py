@@ -7,9 +7,7 @@ import operator
 import h5py
 import keras
 
-# Keras' public way to an ``.h5`` file advises against it, in a log that is not ours.
-from keras.src.legacy.saving import legacy_h5_format
-
+from skann._runtime.private import compilation, write_h5
 from skann._training.claim import Claim, Taken
 
 
@@ -115,12 +113,12 @@ def as_bytes(model, name):
 
 def _save_h5(model, file):
     # Keras' writer takes the optimizer out of this dict, which is the model's own.
-    compiled = getattr(model, "_compile_config", None)
+    compiled = compilation(model)
     before = None if compiled is None else dict(compiled.config)
     try:
         with h5py.File(file, "w") as h5:
             try:
-                legacy_h5_format.save_model_to_hdf5(model, h5)
+                write_h5(model, h5)
             except ValueError:
                 # It goes last. Where two variables have one name, as Adafactor's,
                 # Keras cannot write them; nor does it read those of the others.

@@ -6,6 +6,7 @@ begin, when to stop, that the model is compiled anew.
 
 import keras
 
+from skann._runtime.private import compilation, first_epoch
 from skann._training.graph.program import NotCompilable, prepare
 from skann._training.graph.trainer import finalize
 from skann._training.restoring import KeepFinite, ReadsWeights
@@ -102,7 +103,7 @@ class Epochs:
         model.stop_training = False
         callbacks.on_train_begin()
         logs = None
-        for epoch in range(_first_epoch(model) or initial_epoch, self._epochs):
+        for epoch in range(first_epoch(model) or initial_epoch, self._epochs):
             callbacks.on_epoch_begin(epoch)
             self._follow_model(epoch)
             logs = self._epoch(epoch)
@@ -156,14 +157,6 @@ class Epochs:
         return {f"val_{name}": value for name, value in logs.items()}
 
 
-def _first_epoch(model):
-    """Return the epoch to begin with that a callback has set, as on a restart.
-
-    BackupAndRestore and Keras' loop know it by this name.
-    """
-    return getattr(model, "_initial_epoch", None)
-
-
 def _steps_at_a_time(model):
     return getattr(model, "steps_per_execution", 1)
 
@@ -179,8 +172,7 @@ class _Compilation:
         self._known = self._parts()
 
     def _parts(self):
-        names = ("_compile_config", "train_function")
-        return [getattr(self._model, name, None) for name in names]
+        return [compilation(self._model), getattr(self._model, "train_function", None)]
 
     def is_new(self):
         """Return whether it is new since it was asked for last."""

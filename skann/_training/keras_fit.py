@@ -10,6 +10,7 @@ import numpy as np
 from skann._keras.structure import as_declared
 from skann._keras.unit_layer import constants_of, rescaling_by
 from skann._runtime import fork
+from skann._runtime.private import forget_first_epoch
 from skann._training.graph.cache import description_of
 from skann._training.graph.program import prepare
 from skann._training.restoring import ReadsWeights
@@ -127,7 +128,7 @@ def train_by_keras(
     batches = _Batches(model, feed, batch_size)
     between = _Between(batches, row_order)
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        model._initial_epoch = None  # It has been heeded.
+        forget_first_epoch(model)  # It has been heeded.
         weight_readers = callbacks.callbacks
         callbacks = _GoingOn(callbacks, between)
     else:

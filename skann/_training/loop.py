@@ -1,5 +1,6 @@
 """The way in which a fit is trained, and what became of it."""
 
+from skann._runtime.private import forget_first_epoch
 from skann._runtime.threads import one_blas_thread
 from skann._training.epochs import Epochs, UnderWay
 from skann._training.graph.program import (
@@ -71,7 +72,7 @@ def train(
     rows = (feed, validation, batch_size, row_order)
     guard = KeepFinite(unit)
     # A fit before may have left the epoch at which it was to begin.
-    model._initial_epoch = None
+    forget_first_epoch(model)
     watched = not all(isinstance(c, ReadsWeights) for c in callbacks)
     given, callbacks = callbacks, _in_order(callbacks, guard)
 

@@ -1,5 +1,6 @@
 """What is monitored: whether an epoch reports it, and which way it goes."""
 
+from skann._runtime import private
 from skann._runtime.start import is_of_keras
 
 
@@ -86,8 +87,7 @@ def direction_of(monitor, mode, metrics):
     name = monitor.removeprefix("val_")
     if name == "loss":
         return "min"
-    # Keras' callbacks decide by this attribute too; nothing public has it.
-    ways = [getattr(m, "_direction", None) for m in _flat(metrics) if m.name == name]
+    ways = [private.direction_of(m) for m in _flat(metrics) if m.name == name]
     return {"up": "max", "down": "min"}.get(ways[-1]) if ways else None
 
 
@@ -118,14 +118,14 @@ def check_callbacks(callbacks, metrics):
     metrics : list of keras.metrics.Metric
         Those of the model, built.
     """
-    # Keras' callbacks decide by this attribute; nothing public has it.
-    ways = {m.name: hasattr(m, "_direction") for m in _flat(metrics)} | {"loss": True}
+    is_told = {m.name: private.direction_of(m) is not None for m in _flat(metrics)}
+    is_told["loss"] = True
     for callback in callbacks:
         # Keras has no public class for these.
         if not is_of_keras(callback, *_WATCH) or callback.monitor_op is not None:
             continue
         is_unset = callback.mode not in ("min", "max")
-        if is_unset and not ways.get(callback.monitor.removeprefix("val_"), True):
+        if is_unset and not is_told.get(callback.monitor.removeprefix("val_"), True):
             raise ValueError(
                 f"callbacks has {type(callback).__name__}(monitor={callback.monitor!r})"
                 ", which may be better when it rises or when it falls: Keras does not "

@@ -5,7 +5,9 @@ import operator
 import keras
 import numpy as np
 
+from skann._keras.lending import own_values
 from skann._keras.variables import read, weights_of
+from skann._runtime.private import model_of
 
 
 class ReadsWeights(keras.callbacks.Callback):
@@ -24,14 +26,21 @@ class ReadsWeights(keras.callbacks.Callback):
 
     def current_weights(self):
         """Return the weights as they are now."""
-        return weights_of(self._model) if self._read is None else self._read()
+        return weights_of(model_of(self)) if self._read is None else self._read()
 
 
 class EarlyStopping(ReadsWeights, keras.callbacks.EarlyStopping):
     """Keras' early stopping, on the weights that it is told.
 
-    Where it puts weights back, ``Restore`` has it do so.
+    Where it puts weights back, ``Restore`` has it do so. Its mode is "min" or "max".
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Keras compares by its `ops`, which takes as long as a small epoch.
+        falls = self.mode == "min"
+        self.monitor_op = operator.lt if falls else operator.gt
+        self.min_delta *= -1 if falls else 1
 
     restore = keras.callbacks.EarlyStopping.on_train_end
 
@@ -41,19 +50,14 @@ class EarlyStopping(ReadsWeights, keras.callbacks.EarlyStopping):
     @property
     def model(self):
         """The model, with ``get_weights`` from where they are."""
-        return _Lent(self._model, self.current_weights)
+        return _Lent(model_of(self), self.current_weights)
 
-    def _set_monitor_op(self):
-        # Keras compares by its `ops`, which takes as long as a small epoch.
-        super()._set_monitor_op()
-        falls = self.monitor_op is keras.ops.less
-        self.monitor_op = operator.lt if falls else operator.gt
-
-    def _is_improvement(self, monitor_value, reference_value):
-        # Nothing compares with NaN: no epoch would be better than a first one of NaN.
-        if reference_value is not None and np.isnan(reference_value):
-            reference_value = None
-        return super()._is_improvement(monitor_value, reference_value)
+    def on_epoch_end(self, epoch, logs=None):
+        """Stop, or keep the weights, as Keras does; any epoch is better than NaN."""
+        # Nothing compares with it: none would be better than a first one of NaN.
+        if self.best is not None and np.isnan(self.best):
+            self.best = None
+        super().on_epoch_end(epoch, logs)
 
 
 class _Lent:
@@ -186,7 +190,7 @@ class _OptimizerOf:
 
     def _values(self):
         optimizer = self._model.optimizer
-        return [] if optimizer is None else [v._value for v in optimizer.variables]
+        return [] if optimizer is None else own_values(optimizer.variables)
 
     def optimizer_state(self):
         return read(self._values())

@@ -15,9 +15,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Keras' own keepers of losses, which has no public name.
-from keras.src.trainers.compile_utils import CompileLoss
-
 from skann._keras.fingerprint.functions import (
     visit_builtin,
     visit_descriptor,
@@ -33,6 +30,7 @@ from skann._keras.fingerprint.functions import (
     visit_wrapped,
 )
 from skann._keras.fingerprint.libraries import CLASSES, is_impure, is_library
+from skann._runtime import private
 
 # What stands for itself in a description.
 ATOMS = frozenset({bool, bytes, complex, float, int, str, type(None), type(...)})
@@ -118,8 +116,7 @@ def _variable(walk, variable):
     if number is None:
         walk.unique()
         return
-    # Its public name makes an object for every look at it.
-    shape = variable._shape if walk.with_shapes else None
+    shape = private.shape_of(variable) if walk.with_shapes else None
     walk.tokens.append(("argument", number, shape))
     walk.visit_attributes(variable)
 
@@ -270,11 +267,8 @@ def _optimizer(walk, optimizer):
     _instance(walk, optimizer)
     if type(optimizer).__name__ in _OPTIMIZERS_BY_NAMES:
         walk.words.add("path")
-    variables = getattr(optimizer, "_trainable_variables", ())
     if getattr(optimizer, "weight_decay", None):
-        walk.tokens.append(
-            tuple(map(bool, map(optimizer._use_weight_decay, variables)))
-        )
+        walk.tokens.append(tuple(private.decaying(optimizer)))
 
 
 # They ask what a variable is called.
@@ -323,7 +317,7 @@ _EXACT = {
     frozenset: _set,
     types.MappingProxyType: _dict,
     type(NotImplemented): _not_implemented,
-    CompileLoss.Loss: _part_of_loss,
+    private.class_of_part_of_loss(): _part_of_loss,
     types.FunctionType: visit_function,
     types.MethodType: visit_method,
     types.BuiltinFunctionType: visit_builtin,
@@ -358,8 +352,6 @@ _BY_BASE = (
     (classmethod, visit_wrapped),
     (property, visit_property),
 )
-# Containers that Keras and tensorflow put in the place of a user's.
-_TRACKED = ("keras.src.utils.tracking", "tensorflow.python.trackable.data_structures")
 _OF_TRACKED = ((list, _list), (dict, _dict), (set, _set))
 
 # These may be made anew for every look at them, or be one object or many by chance.
@@ -395,7 +387,7 @@ def visit_for(kind):
         return visit_named
     if issubclass(kind, _VALUES) and is_library(kind.__module__):
         return _value
-    bases = _OF_TRACKED if kind.__module__ in _TRACKED else _BY_BASE
+    bases = _OF_TRACKED if kind.__module__ in private.TRACKED else _BY_BASE
     if bases is _OF_TRACKED and hasattr(kind, "__wrapped__"):
         return _proxy
     return next((visit for base, visit in bases if issubclass(kind, base)), _instance)

@@ -11,6 +11,8 @@ import sysconfig
 import types
 from functools import lru_cache
 
+from skann._runtime.private import CALLS_PYTHON, OF_EXPORTS
+
 _LIBRARIES = {"keras", "ml_dtypes", "numpy", "optree", "scipy", "sklearn"}
 _LIBRARIES |= {"skann", "tensorflow", "wrapt"}
 _PYTHONS_OWN = sysconfig.get_path("stdlib")
@@ -27,7 +29,7 @@ _IMPURE = {
 _IMPURE_BUILTINS = {"__import__", "breakpoint", "eval", "exec", "globals", "id"}
 _IMPURE_BUILTINS |= {"input", "open"}
 # The last is Python code that tensorflow calls while a program runs.
-_IMPURE_PARTS = ("numpy.random", "tensorflow.python.ops.script_ops")
+_IMPURE_PARTS = ("numpy.random", CALLS_PYTHON)
 
 
 @lru_cache(maxsize=4096)
@@ -130,7 +132,7 @@ def _is(a, b):
 
 
 # The address of a class is one of them.
-_NO_SETTING = ("__doc__", "_api_export_")
+_NO_SETTING = ("__doc__", OF_EXPORTS)
 
 
 def _looked_at(cls):

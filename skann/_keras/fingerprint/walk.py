@@ -17,6 +17,8 @@ from functools import lru_cache
 from skann._keras.fingerprint.bookkeeping import is_ignored
 from skann._keras.fingerprint.kinds import ATOMS, UNNUMBERED, slots, visit_for
 from skann._keras.fingerprint.libraries import is_impure, is_the_engines
+from skann._keras.lending import own_values
+from skann._runtime.private import NAMES
 
 # To describe more things would take longer than to trace once more.
 _MOST_THINGS = 100_000
@@ -26,8 +28,8 @@ _MAY_BE = types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type
 _REPLACED_IN_TRACING = ("call", "update_state")
 
 # Code with one of these words may read what a layer or a variable is called.
-_WORDS_FOR_NAMES = {"_name", "_parent_path", "_path", "get_layer", "input_names"}
-_WORDS_FOR_NAMES |= {"name", "output_names", "path"}
+_WORDS_FOR_NAMES = {"get_layer", "input_names", "name", "output_names", "path"}
+_WORDS_FOR_NAMES |= NAMES
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class _Walk:
         self, arguments, instead=None, left_out=(), with_shapes=True, with_names=False
     ):
         self.arguments = {id(v): i for i, v in enumerate(arguments)}
-        self.arguments |= {id(v._value): i for i, v in enumerate(arguments)}
+        self.arguments |= {id(v): i for i, v in enumerate(own_values(arguments))}
         self.with_shapes = with_shapes
         self.with_names = with_names
         self.tokens = []

@@ -13,6 +13,7 @@ from skann._keras.fingerprint.walk import describe
 from skann._keras.unit_layer import unit_layer
 from skann._keras.variables import keras_variables_of
 from skann._runtime import process
+from skann._runtime.private import OF_COMPILATION
 
 # tensorflow frees no traced function, so a smaller cache would save no memory: the
 # bound is there for processes that go through very many architectures.
@@ -119,7 +120,7 @@ def description_of(model, units=None):
 
 
 # What a model of Keras' own class was compiled with takes no part in its outputs.
-_COMPILED = ("_compile_loss", "_compile_metrics", "_loss_tracker", "loss", "optimizer")
+_COMPILED = (*OF_COMPILATION, "loss", "optimizer")
 
 
 def description_of_outputs(model):

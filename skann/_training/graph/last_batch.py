@@ -15,6 +15,7 @@ import tensorflow as tf
 from skann._keras.fingerprint.libraries import is_as_made, is_of_library
 from skann._keras.layers import is_plain_stack
 from skann._keras.variables import input_dtype, rows_dtype
+from skann._runtime import private
 
 # Losses that are a mean over rows of what depends on that row alone.
 _OF_ROWS = {
@@ -35,14 +36,15 @@ _OF_ROWS = {
 
 def can_be_filled_up(model):
     """Whether rows of weight 0 change nothing in a step of this model."""
+    losses = private.computed_losses(model)
     return (
         is_plain_stack(model)
         and rows_dtype(model) == input_dtype(model)
         and not any(map(_mixes_rows, model.layers))
         # In less precision, the weights of the rows would be rounded.
-        and all(_is_as_precise(loss, input_dtype(model)) for loss in _losses(model))
-        and all(map(_is_mean_over_rows, _losses(model)))
-        and all(map(_takes_weights, _compiled_metrics(model)))
+        and all(_is_as_precise(loss, input_dtype(model)) for loss in losses)
+        and all(map(_is_mean_over_rows, losses))
+        and all(map(_takes_weights, _metrics(model)))
     )
 
 
@@ -56,7 +58,7 @@ def _mixes_rows(layer):
 
 
 def _is_mean_over_rows(loss):
-    settings = getattr(loss, "_fn_kwargs", {})
+    settings = private.settings_of(loss)
     return (
         is_as_made(loss)
         and getattr(loss, "fn", None) in _OF_ROWS
@@ -68,7 +70,7 @@ def _is_mean_over_rows(loss):
 
 def _takes_weights(metric):
     """Whether a metric is a mean, over rows, of a function of Keras' own."""
-    function = getattr(metric, "_fn", None)
+    function = private.function_of(metric)
     return (
         isinstance(metric, keras.metrics.MeanMetricWrapper)
         and is_as_made(metric)
@@ -77,15 +79,8 @@ def _takes_weights(metric):
     )
 
 
-# Keras has no public names for what a model was compiled with, once it is built.
-
-
-def _losses(model):
-    return [part.loss for part in model._compile_loss._flat_losses]
-
-
-def _compiled_metrics(model):
-    parts = model._compile_metrics
+def _metrics(model):
+    parts = private.compiled_metrics(model)
     return [] if parts is None else parts.metrics
 
 
@@ -104,16 +99,14 @@ def filled_up(data, n_rows):
 @contextmanager
 def counting_some(model, n_rows, mask, weight):
     """Let a model's metrics see the rows that count, while a step is traced."""
-    tracker, metrics = model._loss_tracker, model._compile_metrics
+    tracker, metrics = private.mean_loss(model), private.compiled_metrics(model)
 
     def track(loss, sample_weight=None):
         type(tracker).update_state(tracker, loss, sample_weight=n_rows)
 
     def update(y, outputs, sample_weight=None):
-        for kind, weights in (
-            (metrics._flat_metrics, mask),
-            (metrics._flat_weighted_metrics, weight),
-        ):
+        kinds = private.both_kinds_of(metrics)
+        for kind, weights in zip(kinds, (mask, weight), strict=True):
             for part in filter(None, kind):
                 part.update_state(y, outputs, sample_weight=weights)
 

@@ -16,7 +16,7 @@ from skann._keras.lending import own_values, standing_in
 from skann._keras.structure import as_declared
 from skann._keras.unit_layer import Constant, rescaling_by
 from skann._keras.variables import variables_of
-from skann._runtime import disk_cache
+from skann._runtime import disk_cache, private
 from skann._runtime.start import is_limited_by_keras
 from skann._training.graph.cache import PROGRAMS, description_of
 from skann._training.graph.last_batch import can_be_filled_up, counting_some, filled_up
@@ -36,16 +36,16 @@ class NotCompilable(Exception):
 def prepare(model, feed):
     """Create the variables of the model's optimizer and metrics.
 
-    Keras does this in the first call of ``fit``; its method has no public name. To
-    build a loss it traces the whole model, which takes longer than a small fit; where
-    model and loss are known to fit together, their shapes say all.
+    Keras does this in the first call of ``fit``. To build a loss it traces the whole
+    model, which takes longer than a small fit; where model and loss are known to fit
+    together, their shapes say all.
     """
     row = _one_row(feed)
     if is_plain_stack(model) and type(model.loss) in _PLAIN_LOSSES:
         y = keras.KerasTensor(row[1].shape, str(row[1].dtype))
-        model._compile_loss.build(y, model.outputs[0])
+        private.build_loss(model, y)
     x, *rest = row
-    model._symbolic_build(data_batch=(as_declared(model, x), *rest))
+    private.create_variables(model, (as_declared(model, x), *rest))
 
 
 # Of rows whose shape is that of the outputs, or of one class number each.
@@ -243,12 +243,14 @@ class Program:
         the metrics.
         """
         count, flag = tf.constant(n_rows), tf.constant(is_first)
-        return _call(self._loop, [*handles, *map(tf.constant, data), count, flag])
+        return private.call_flat(
+            self._loop, [*handles, *map(tf.constant, data), count, flag]
+        )
 
     def step(self, handles, data):
         """Run one step over a batch of any number of rows and return its logs."""
         count = tf.constant(len(data[0]))
-        return _call(self._step, [*handles, *map(tf.constant, data), count])
+        return private.call_flat(self._step, [*handles, *map(tf.constant, data), count])
 
 
 _COUNT, _FLAG = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.bool)
@@ -257,15 +259,6 @@ _COUNT, _FLAG = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.bool)
 def _specs(rows, length):
     """Describe so many rows, each like the one given; None is any number."""
     return [tf.TensorSpec((length, *part.shape[1:]), part.dtype) for part in rows]
-
-
-def _call(function, tensors):
-    """Call a traced function with its flat arguments.
-
-    Its own call sorts and checks nested arguments by their names, which takes as long
-    as a small epoch; nothing public takes them as they are.
-    """
-    return function._call_flat(tensors, function.captured_inputs)
 
 
 def _rows(part, start, size):

@@ -57,7 +57,7 @@ class ProgramVariables:
         for k, (i, value) in enumerate(zip(self._padded, stand_ins, strict=True)):
             own = cut(value, self._keras[i].shape)
             self._published[k] = own
-            self._keras[i]._value.assign(own)
+            own_values([self._keras[i]])[0].assign(own)
 
     def weights(self):
         """Return the values of the model's weights, as they are now."""

@@ -3,21 +3,18 @@
 import contextlib
 import functools
 import itertools
-import threading
 
 import keras
 import tensorflow as tf
 
-# No public way leads to the numbers in the names of traced functions.
-from tensorflow.python.framework import ops as tf_ops
-
+from skann._runtime.private import layers_in, numbered_by
 from skann._training.graph.cache import first_number
 
 
 def plain_dropouts(model):
     return [
         layer
-        for layer in model._flatten_layers()
+        for layer in layers_in(model)
         if type(layer) is keras.layers.Dropout
         and layer.noise_shape is None
         and 0 < layer.rate < 1
@@ -65,20 +62,17 @@ def same_names_everywhere(model, description, *how):
     dict of str to str
         Classes of the layers, by the names that they have meanwhile.
     """
-    parts = [model, *model._flatten_layers(), model.optimizer, model.loss]
+    parts = [model, *layers_in(model), model.optimizer, model.loss]
     parts = [part for part in parts if hasattr(part, "name")]
     parts = [] if description.reads_names else parts
     names = [part.name for part in parts]
     numbers = itertools.count(first_number(description, *how))
-    number, here = tf_ops.uid, threading.get_ident()
-    # Other threads, which may be running programs, are given tensorflow's own numbers.
-    tf_ops.uid = lambda: next(numbers) if threading.get_ident() == here else number()
     for i, part in enumerate(parts):
         part.name = f"part_{i}"
-    layers = model._flatten_layers(include_self=False)
+    layers = layers_in(model, itself=False)
     try:
-        yield {layer.name: type(layer).__name__ for layer in layers}
+        with numbered_by(numbers):
+            yield {layer.name: type(layer).__name__ for layer in layers}
     finally:
-        tf_ops.uid = number
         for part, name in zip(parts, names, strict=True):
             part.name = name

@@ -10,10 +10,12 @@ from skann._keras.layers import (
     passes_on,
     shares_no_variable,
 )
+from skann._keras.lending import own_values
 from skann._keras.names import canonical_name
 from skann._keras.scopes import eagerly
 from skann._keras.unit_layer import unit_layer, unit_of
 from skann._keras.variables import read
+from skann._runtime import private
 from skann._training.numpy.description import (
     ACTIVATIONS,
     LOSSES,
@@ -60,7 +62,7 @@ def is_plain(model, row_shape):
     optimizer = model.optimizer
     return (
         type(optimizer) in (keras.optimizers.Adam, keras.optimizers.SGD)
-        and isinstance(optimizer._learning_rate, keras.Variable)
+        and isinstance(private.rate_of(optimizer), keras.Variable)
         and has(vars(optimizer), _OPTIMIZER_SETTINGS)
         and is_as_made(optimizer)
         and is_known(model, row_shape)
@@ -86,30 +88,32 @@ class KerasState:
         self.settings = _settings_of(model.optimizer)
         self._optimizer = model.optimizer
         # A callback may put a schedule in its place; Keras goes on by the variable.
-        self._rate = model.optimizer._learning_rate
+        self._rate = private.rate_of(model.optimizer)
         self._weights = [v for layer in dense_layers(model) for v in layer.weights]
-        adam = type(model.optimizer) is keras.optimizers.Adam
-        names = ("_momentums", "_velocities") if adam else ("momentums",)
-        self._slots = [getattr(model.optimizer, name) for name in names]
+        if type(model.optimizer) is keras.optimizers.Adam:
+            self._slots = private.moments_of(model.optimizer)
+        else:
+            self._slots = [model.optimizer.momentums]
 
     @property
     def rate(self):
         """The learning rate as it is now."""
-        return float(*read([self._rate._value]))
+        return float(*read(own_values([self._rate])))
 
     def take(self, parameters, slots):
         """Fill vectors of parameters, and return the number of steps taken."""
         for variables, vector in self._pairs(parameters, slots):
-            values = read([variable._value for variable in variables])
+            values = read(own_values(variables))
             for value, part in zip(values, self._parts(vector), strict=True):
                 part[...] = value
-        return int(*read([self._optimizer.iterations._value]))
+        return int(*read(own_values([self._optimizer.iterations])))
 
     def give(self, parameters, slots, n_steps):
         """Take the values of vectors of parameters, and the number of steps."""
         for variables, vector in self._pairs(parameters, slots):
-            for variable, part in zip(variables, self._parts(vector), strict=True):
-                variable._value.assign(part)
+            values = own_values(variables)
+            for value, part in zip(values, self._parts(vector), strict=True):
+                value.assign(part)
         self._optimizer.iterations.assign(n_steps)
 
     def _pairs(self, parameters, slots):
@@ -205,7 +209,7 @@ def is_known(model, row_shape, dropout=False):
         return False
     if any(layer.activation.__name__ == "softmax" for layer in layers[:-1]):
         return False
-    given = model._compile_config.config if model._compile_config else {}
+    given = private.compiled_with(model)
     parts = [given.get(k) for k in ("metrics", "weighted_metrics", "loss_weights")]
     if any(part is not None and part != [] for part in parts):
         return False
@@ -230,18 +234,12 @@ def _is_known_layer(layer):
 
 
 def _is_known_loss(model, activation, dtype):
-    # What is computed, whatever has become of ``model.loss`` since it was compiled.
-    keeper, loss = model._compile_loss, model.loss
-    if keeper is None:
-        return False
-    computed = [keeper._user_loss]  # Before it is built.
-    if keeper._flat_losses is not None:
-        computed = [part.loss for part in keeper._flat_losses]
+    computed, loss = private.computed_losses(model), model.loss
     if len(computed) != 1 or computed[0] is not loss:
         return False
     if type(loss) not in _FUNCTIONS or loss.dtype != dtype or not is_as_made(loss):
         return False
-    settings = {**loss._fn_kwargs, "reduction": loss.reduction}
+    settings = {**private.settings_of(loss), "reduction": loss.reduction}
     is_its_own = loss.fn is _FUNCTIONS[type(loss)]
     is_known = activation in LOSSES[canonical_name(loss)] and has(
         settings, _LOSS_SETTINGS

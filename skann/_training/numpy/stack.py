@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from skann._runtime.private import mean_loss
+
 # Rows that are evaluated at a time: enough that the overhead is small. Wide ones, which
 # may be sparse or on disk, are fewer.
 _ROWS = 1024
@@ -278,6 +280,6 @@ def as_logs(loss):
 
 def show_loss(model, logs):
     """Have a model's own metrics give the loss of logs, as callbacks read them."""
-    mean = model._loss_tracker
+    mean = mean_loss(model)
     mean.total.assign(logs["loss"])
     mean.count.assign(1.0)
