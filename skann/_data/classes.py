@@ -355,7 +355,7 @@ def class_weights(class_weight, y, classes, sample_weight=None):
     by_class = np.ones(len(classes))
     strange = []
     for label, weight in class_weight.items():
-        if not isinstance(weight, Real) or not 0 <= weight < np.inf:
+        if not isinstance(weight, Real) or not 0 <= weight < np.inf:  # type: ignore[operator]  # typeshed's Real cannot be compared.
             raise ValueError(
                 f"class_weight must hold finite numbers from 0; got {weight!r} for the "
                 f"class {label!r}."

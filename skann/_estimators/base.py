@@ -41,7 +41,7 @@ from skann._training.monitor import monitors
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from skann._types import Callback, Callbacks, Engine, Int, Rows, ValidationData
+    from skann._types import Callbacks, Int, Rows, ValidationData
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -60,18 +60,9 @@ def fits(method: Method) -> Method:
 class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParameters):
     """Base of the two estimators, which are final classes."""
 
-    history_: dict[str, list[float]]
-    loss_curve_: list[float]
-    n_iter_: int
-    best_epoch_: int | None
     n_outputs_: int
     n_features_in_: int
     feature_names_in_: NDArray[Any]
-    engine_: Engine
-    learning_rate_: float
-    checkpoint_path_: str
-    tensorboard_dir_: str
-    callbacks_: list[Callback]
 
     _parameter_constraints = CONSTRAINTS
 
@@ -336,7 +327,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
             if self._recipe is not None:
                 self._recipe = (*self._recipe, self._target.unit)
         for name in _OF_A_FIT:
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
 
     def _model_built(self, params, defaults, problem, seed, source):
         """Return the network that a build function's Keras model is."""
@@ -377,7 +368,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
                     f"network that was built with {name}={value!r}."
                 )
             self._network.learning_rate = new
-            vars(self).pop("learning_rate_", None)
+            self.__dict__.pop("learning_rate_", None)
             self._built_with = {**self._built_with, name: new}
 
     def _dtype(self, data):

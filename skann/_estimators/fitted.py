@@ -6,6 +6,8 @@ import sys
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from sklearn.base import BaseEstimator
+
 from skann._network.network import Network
 from skann._runtime.start import with_keras
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from skann._types import Model
 
 
-class HoldsNetwork:
+class HoldsNetwork(BaseEstimator):
     """Mixin of the estimators: ``model_``, and what becomes of it."""
 
     @property
@@ -44,8 +46,8 @@ class HoldsNetwork:
             try:
                 yield
             except BaseException:
-                vars(self).clear()
-                vars(self).update(before)
+                self.__dict__.clear()
+                self.__dict__.update(before)
                 raise
 
     def __getstate__(self):
@@ -82,12 +84,12 @@ class HoldsNetwork:
         if not _may_hold_keras():
             return super().__sklearn_clone__()
         stand_in = type(self).__new__(type(self))
-        vars(stand_in).update(vars(self))
+        stand_in.__dict__.update(self.__dict__)
         parts = with_keras()
         for name, value in self.get_params(deep=False).items():
             is_callbacks = name == "callbacks"
             own = parts.callback_copies.to_clone(value) if is_callbacks else None
-            vars(stand_in)[name] = parts.to_clone(value) if own is None else own
+            stand_in.__dict__[name] = parts.to_clone(value) if own is None else own
         return super(HoldsNetwork, stand_in).__sklearn_clone__()
 
 

@@ -28,7 +28,7 @@ _COUNT = Number(Integral, 1, None, closed="left")
 _FROM_ZERO = Number(Real, 0, None, closed="left")
 _PATH = [str, os.PathLike, None]
 
-CONSTRAINTS = {
+CONSTRAINTS: dict[str, list[Any]] = {
     "model": [callable, OfKeras("Model"), None],
     "n_hidden": [Number(Integral, 0, None, closed="left"), None],
     "n_neurons": [_COUNT, None],
@@ -86,8 +86,8 @@ CONSTRAINTS = {
 def check_argument_of_fit(name, value):
     """Raise ValueError for an argument of ``fit`` that its parameter may not have."""
     if name == "verbose":
-        allowed = "an integer from 0"
-        good = isinstance(value, (bool, Integral)) and value >= 0
+        allowed: Any = "an integer from 0"
+        good = isinstance(value, (bool, Integral)) and value >= 0  # type: ignore[operator]  # typeshed's Real cannot be compared.
     else:
         (allowed,) = CONSTRAINTS[name]
         good = allowed.is_satisfied_by(value)
@@ -105,7 +105,7 @@ def check_network_parameters(params):
     """
     sizes = params["hidden_layer_sizes"]
     if sizes is not None:
-        if not isinstance(sizes, Iterable) or np.ndim(sizes) == 0:
+        if np.ndim(sizes) == 0 or not isinstance(sizes, Iterable):
             raise ValueError(
                 f"hidden_layer_sizes={sizes!r} must be a sequence of integers from 1."
             )

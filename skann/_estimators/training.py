@@ -1,8 +1,12 @@
 """How an estimator trains its network, and what it notes of that."""
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+from sklearn.base import BaseEstimator
 
 from skann._data.feed import Feed
 from skann._data.rows import average_of_one
@@ -19,6 +23,9 @@ from skann._training.range_test import range_test, rates_to_test
 from skann._training.work import compiling_pays
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
 
+if TYPE_CHECKING:
+    from skann._types import Callback, Engine
+
 
 @dataclass
 class Run:
@@ -27,8 +34,8 @@ class Run:
     epochs: int
     batch_size: int
     verbose: int
-    callbacks: list[Any]  # Of Keras', which has no types.
-    own_copies: list[Any]
+    callbacks: list[Callback]
+    own_copies: list[Callback]
     stops_early: bool = False
     direction: str | None = None
     is_partial: bool = False
@@ -40,8 +47,18 @@ class Run:
         return {name: getattr(self, name) for name in names}
 
 
-class TrainsNetwork:
+class TrainsNetwork(BaseEstimator):
     """Mixin of the estimators: from a network and data to a trained one."""
+
+    history_: dict[str, list[float]]
+    loss_curve_: list[float]
+    n_iter_: int
+    best_epoch_: int | None
+    engine_: Engine
+    learning_rate_: float
+    checkpoint_path_: str
+    tensorboard_dir_: str
+    callbacks_: list[Callback]
 
     def _train(self, data, run, goes_on):
         class_weight = getattr(self, "class_weight", None)

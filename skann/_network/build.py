@@ -260,4 +260,5 @@ def traits_of(model, input_shape):
     loss = only(model.loss)
     types = getattr(layer, "compute_dtype", None), getattr(loss, "dtype", "float32")
     is_cast = len(set(types)) > 1
-    return Traits(*loss_traits(model), n_units, activation, loss, is_cast)
+    name, from_logits = loss_traits(model)
+    return Traits(name, from_logits, n_units, activation, loss, is_cast)

@@ -78,7 +78,7 @@ def optimizer_of(params, defaults):
         arguments.setdefault("learning_rate", default)
         rate = arguments["learning_rate"]
         if isinstance(rate, Real):
-            if not 0 < rate < np.inf:
+            if not 0 < rate < np.inf:  # type: ignore[operator]  # typeshed's Real cannot be compared.
                 raise ValueError(
                     f"optimizer_kwargs={arguments} must hold a learning_rate above 0."
                 )
@@ -151,7 +151,7 @@ def _take_numbers(cls, arguments):
 def _is_number(value):
     """Whether a value may be what an optimizer takes beside names and objects."""
     if isinstance(value, Real):
-        return -np.inf < value < np.inf
+        return -np.inf < value < np.inf  # type: ignore[operator]  # typeshed's Real cannot be compared.
     if isinstance(value, list):  # Muon has one of names.
         return bool(value) and all(isinstance(part, str) for part in value)
     return not isinstance(value, (str, bytes, complex, tuple, set, dict, np.ndarray))
@@ -256,7 +256,7 @@ def _is_auto(value):
 
 
 def _is_weight(value):
-    return isinstance(value, Real) and not _is_bool(value) and 0 <= value < _LARGEST
+    return isinstance(value, Real) and not _is_bool(value) and 0 <= value < _LARGEST  # type: ignore[operator]  # typeshed's Real cannot be compared.
 
 
 def _is_count(value):

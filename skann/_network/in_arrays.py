@@ -1,6 +1,7 @@
 """Which networks need no Keras model to be built: plain stacks with known settings."""
 
 from numbers import Real
+from typing import Any
 
 from skann._data.targets import TARGETS, asked_of_network
 from skann._keras.names import canonical_name
@@ -56,8 +57,10 @@ def network_in_arrays(recipe, *, n_steps):
     activations.append(output_activation)
     penalty = {name: cast(params[name]) for name in ("l1", "l2")}
     layers = tuple(
-        DenseLayer(*shape, activation, **penalty)
-        for *shape, activation in zip(units, units[1:], activations, strict=False)
+        DenseLayer(n_inputs, n_outputs, activation, **penalty)
+        for n_inputs, n_outputs, activation in zip(
+            units, units[1:], activations, strict=False
+        )
     )
     description = Description(layers, loss, params["dtype"])
     if compiling_pays(n_steps, description.n_parameters):
@@ -128,20 +131,21 @@ def _loss_and_outputs(params, problem):
 def _optimizer_settings(params):
     """Return what Keras' Adam or SGD is set to, or None for another optimizer."""
     name, given = params["optimizer"], params["optimizer_kwargs"] or {}
-    kind = name.lower() if isinstance(name, str) else None
+    kind = name.lower() if isinstance(name, str) else ""
     if kind not in _NUMBERS or not given.keys() <= _NUMBERS[kind].keys():
         return None
     for setting, value in given.items():
         least, most = _NUMBERS[kind][setting]
         if isinstance(value, bool) or not isinstance(value, Real):
             return None
-        if not least <= value <= most:
+        if not least <= value <= most:  # type: ignore[operator]  # typeshed's Real cannot be compared.
             return None
-    return OptimizerSettings(kind, **{k: float(v) for k, v in given.items()})
+    numbers: dict[str, Any] = {k: float(v) for k, v in given.items()}
+    return OptimizerSettings(kind, **numbers)
 
 
 # Within these, nothing is to be said of them.
-_NUMBERS = {
+_NUMBERS: dict[str, dict[str, tuple[float, float]]] = {
     "adam": {"beta_1": (0, 0.999), "beta_2": (0, 0.9999), "epsilon": (1e-10, 1)},
     "sgd": {"momentum": (0, 0.999)},
 }

@@ -117,14 +117,19 @@ class KerasNetwork:
 
     def _function(self, row_shape, is_live=True):
         kept = self._kept
-        same_rows = is_live and kept is not None and kept.row_shape == row_shape
+        if kept is not None and not (is_live and kept.row_shape == row_shape):
+            kept = None
         nobody_has_it = not self.is_lent and not self._changing
-        if same_rows and nobody_has_it and not kept.function.has_own_code:
+        if kept is not None and nobody_has_it and not kept.function.has_own_code:
             return kept.function
         values, n_begun, is_before = self._values()
         parts = _parts(self.model)
         is_live = is_live and not is_before
-        if same_rows and is_live >= kept.function.is_live and kept.is_of(values, parts):
+        if (
+            kept is not None
+            and is_live >= kept.function.is_live
+            and kept.is_of(values, parts)
+        ):
             return kept.function
         function = _function_of(self.model, values, row_shape, is_live)
         with self._lock:
@@ -175,7 +180,7 @@ def _parts(model):
     if type(model) is keras.Sequential:
         layers = [model, *model.layers]
     else:
-        layers = filter(None, [unit_layer(model)])
+        layers = [layer for layer in [unit_layer(model)] if layer is not None]
     parts = []
     for layer in layers:
         parts += [layer, type(layer).call, *vars(layer).values()]

@@ -3,6 +3,8 @@
 A layer is described by the name of its kind, a key of ``KINDS``, and its numbers.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import special
 
@@ -34,7 +36,7 @@ def _elu(z, alpha=1.0):
 
 
 # Keras' activations by name, on float64 arrays, in which some work in place.
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda z: z,
     "relu": _relu,
     "sigmoid": _sigmoid,
@@ -115,7 +117,7 @@ def _same():
     return lambda z, array: z
 
 
-KINDS = {
+KINDS: dict[str, Callable[..., Callable[..., np.ndarray]]] = {
     "dense": _dense,
     "batch_normalization": _batch_normalization,
     "layer_normalization": _layer_normalization,

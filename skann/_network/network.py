@@ -9,6 +9,7 @@ somebody asks for it.
 import functools
 import threading
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from skann._data.rows import check_fits, largest_of
 from skann._keras.names import canonical_name
@@ -45,7 +46,7 @@ class Network:
         self._given = self._reported = None
         # A thread that trains what is in arrays, and the arrays from before it began.
         self._before = None
-        self._kept = None, None
+        self._kept: tuple[Any, Any] = None, None
 
     @classmethod
     def of_model(cls, model, is_lent=True):

@@ -29,7 +29,9 @@ class Problem:
     @property
     def n_outputs(self):
         """One unit for each class or column of y."""
-        return len(self.classes) if self.kind == "multiclass" else self.n_columns
+        if self.kind != "multiclass" or self.classes is None:
+            return self.n_columns
+        return len(self.classes)
 
     @property
     def allowed_outputs(self):

@@ -45,8 +45,8 @@ def _counted(filled, problem, is_own_network):
     """Return the number of layers and of weights."""
     sizes, n_repeated = filled["hidden_layer_sizes"], 0
     if sizes is None:
-        n_hidden, units = int(filled["n_hidden"]), int(filled["n_neurons"])
-        sizes, n_repeated = [units] * min(n_hidden, 1), max(n_hidden - 1, 0)
+        n_hidden, size = int(filled["n_hidden"]), int(filled["n_neurons"])
+        sizes, n_repeated = [size] * min(n_hidden, 1), max(n_hidden - 1, 0)
     units = [math.prod(problem.input_shape), *map(int, sizes), problem.n_outputs]
     if not is_own_network:
         units = units[:2]

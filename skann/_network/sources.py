@@ -67,7 +67,7 @@ class Recipe:
 
     def one_row(self):
         """Return a feed of one row of zeros."""
-        x_shape, x_dtype, y_shape, y_dtype, dtype, weighted = self.example
+        x_shape, x_dtype, y_shape, y_dtype, dtype, weighted = self.example  # type: ignore[misc]  # It knows its rows by now.
         weight = np.ones(1) if weighted else None
         x, y = np.zeros(x_shape, x_dtype), np.zeros(y_shape, y_dtype)
         return Feed(x, y, weight, dtype=dtype, y_dtype=y_dtype)

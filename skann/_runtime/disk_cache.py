@@ -18,6 +18,7 @@ import time
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -49,8 +50,8 @@ _MARK = """Signature: 8a477f597d28d172789f06886806bc55
 # This directory can be deleted at any time. See https://bford.info/cachedir/
 """
 
-# Where the programs of this machine lie, or None.
-_directory: Path | None = None
+# Where the programs of this machine lie (Path), or None.
+_directory: Any = None
 
 # The programs that are being compiled; what tensorflow has of others is not needed.
 _compiling: set[str] = set()
@@ -278,7 +279,7 @@ def _remove_entries(program):
 def _drop_oldest(root):
     """Keep to the bound, whatever version or processor the entries are for."""
     with files.directory(root) as opened:
-        found = []
+        found: list[tuple[float, int, str, str]] = []
         for kind in filter(_KIND.fullmatch, os.listdir(opened)):
             found += _ignoring_errors(_entries_of, kind, opened) or []
         excess = sum(size for _, size, _, _ in found) - MOST_BYTES
@@ -292,7 +293,7 @@ def _drop_oldest(root):
 
 def _entries_of(kind, root):
     """Return (time, size, kind, name) of a directory's entries; drop the unfinished."""
-    found = []
+    found: list[tuple[float, int, str, str]] = []
     with files.directory(kind, root) as directory:
         if files.read(_TAG, directory) != _MARK.format(kind).encode():
             return found

@@ -95,7 +95,7 @@ def _without_copies_of_all(callbacks, nothing, shared):
 
     Callbacks that know one another go on to do so.
     """
-    copies = [type(c).__new__(type(c)) for c in callbacks]
+    copies = [type(c).__new__(type(c)) for c in callbacks]  # type: ignore[call-overload]  # Of anything.
     copied = {id(c): new for c, new in zip(callbacks, copies, strict=True)}
     memo = {**shared, **copied}
     for callback, new in zip(callbacks, copies, strict=True):

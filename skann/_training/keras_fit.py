@@ -60,7 +60,7 @@ class _GoingOn(keras.callbacks.CallbackList):
     """The callbacks of a fit that is under way: they hear nothing twice."""
 
     def __init__(self, running, between):
-        vars(self).update(vars(running))
+        self.__dict__.update(running.__dict__)
         self._between = between
         between.set_model(self.model)
         self._stops = self.model.stop_training

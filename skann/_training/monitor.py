@@ -88,7 +88,7 @@ def direction_of(monitor, mode, metrics):
     if name == "loss":
         return "min"
     ways = [private.direction_of(m) for m in _flat(metrics) if m.name == name]
-    return {"up": "max", "down": "min"}.get(ways[-1]) if ways else None
+    return {"up": "max", "down": "min"}.get(ways[-1] or "") if ways else None
 
 
 def _flat(metrics):

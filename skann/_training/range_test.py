@@ -151,7 +151,7 @@ class _Trial:
 
 def _until_diverged(steps, level):
     """Return the losses of the steps up to the one where they have diverged."""
-    losses = []
+    losses: list[float] = []
     for loss in steps:
         if not math.isfinite(loss):
             break

@@ -1,6 +1,8 @@
 """Callbacks of the engine's own, which need no model to look at."""
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -43,6 +45,8 @@ class EarlyStopping(ReadsWeights, keras.callbacks.EarlyStopping):
         self.min_delta *= -1 if falls else 1
 
     restore = keras.callbacks.EarlyStopping.on_train_end
+    monitor_op: Callable[..., Any]
+    best: float | None
 
     def on_train_end(self, logs=None):
         """Do nothing: the weights have been put back."""
@@ -131,7 +135,7 @@ class KeepFinite(ReadsWeights):
         self.first_epoch = None
         self.diverged_epoch = None
         self.weights = None
-        self._optimizer = None
+        self._optimizer: Any = None
 
     def keep_optimizer(self, trainer):
         """Take what has ``optimizer_state`` and ``set_optimizer_state``.

@@ -173,8 +173,10 @@ def dense_layers(model):
 
 def _described_layer(layer):
     penalty = layer.kernel_regularizer
+    n_inputs, n_outputs = map(int, layer.kernel.shape)
     return DenseLayer(
-        *map(int, layer.kernel.shape),
+        n_inputs,
+        n_outputs,
         layer.activation.__name__,
         layer.use_bias,
         l1=cast(getattr(penalty, "l1", 0.0)),

@@ -12,11 +12,12 @@ D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.linalg import blas
 
-from skann._training.numpy.description import cast
+from skann._training.numpy.description import OptimizerSettings, cast
 from skann._training.numpy.stack import Stack, as_logs, show_loss
 
 
@@ -49,8 +50,7 @@ class DenseTrainer:
         self._watched = watched
         self._state = state
         self._stack = Stack(state.description)
-        kind = {"adam": _Adam, "sgd": _SGD}[state.settings.kind]
-        self._optimizer = kind(state.settings, self._stack)
+        self._optimizer = _OPTIMIZERS[state.settings.kind](state.settings, self._stack)
         self._pull()
 
     @property
@@ -136,7 +136,19 @@ class DenseTrainer:
 _AXPY = {"float32": blas.saxpy, "float64": blas.daxpy}
 
 
-class _Adam:
+class _Optimizer:
+    """A rate, the number of steps taken, and what the optimizer keeps between them."""
+
+    rate: float
+    n_steps: int
+    slots: list[np.ndarray]
+
+    def step(self, parameters: np.ndarray, gradient: np.ndarray) -> None:
+        """Change the parameters in place; the gradient is used up."""
+        raise NotImplementedError
+
+
+class _Adam(_Optimizer):
     """Keras' Adam, on one vector of parameters."""
 
     def __init__(self, settings, stack):
@@ -148,7 +160,6 @@ class _Adam:
         self.slots = [np.zeros_like(stack.parameters) for _ in range(2)]
 
     def step(self, parameters, gradient):
-        """Change the parameters in place; the gradient is used up."""
         self.n_steps += 1
         (m, v), change, axpy = self.slots, self._change, self._axpy
         beta_1, beta_2 = (beta**self.n_steps for beta in self._in_correction)
@@ -164,7 +175,7 @@ class _Adam:
         axpy(change, parameters, a=-alpha)
 
 
-class _SGD:
+class _SGD(_Optimizer):
     """Keras' SGD with its momentum, on one vector of parameters."""
 
     def __init__(self, settings, stack):
@@ -172,7 +183,6 @@ class _SGD:
         self.slots = [np.zeros_like(stack.parameters)]
 
     def step(self, parameters, gradient):
-        """Change the parameters in place; the gradient is used up."""
         self.n_steps += 1
         gradient *= self.rate
         if not self._momentum:
@@ -186,3 +196,9 @@ class _SGD:
             parameters -= gradient
         else:
             parameters += m
+
+
+_OPTIMIZERS: dict[str, Callable[[OptimizerSettings, Stack], _Optimizer]] = {
+    "adam": _Adam,
+    "sgd": _SGD,
+}
