@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,14 @@ _FASHION_MNIST_SHAPES = {
 _Bytes = NDArray[np.uint8]
 
 
+@overload
+def load_california_housing(
+    *, return_X_y: Literal[True], as_frame: Literal[False] = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+@overload
+def load_california_housing(
+    *, return_X_y: bool = False, as_frame: bool = False
+) -> Any: ...
 def load_california_housing(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load the California Housing data (regression), which come with skann.
 

@@ -62,6 +62,13 @@ def test_a_classifier() -> None:
     assert_type(other, MLPKerasClassifier)
 
 
+def test_data() -> None:
+    rows, prices = datasets.load_california_housing(return_X_y=True)
+    assert_type(rows, NDArray[np.float64])
+    assert_type(prices, NDArray[np.float64])
+    assert len(rows) == len(prices)
+
+
 def test_search_and_plots() -> None:
     distributions = param_distributions("regressor", prefix="network")
     assert_type(distributions, dict[str, Any])
