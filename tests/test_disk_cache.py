@@ -194,6 +194,7 @@ def test_each_processor_version_and_setting_has_its_own(monkeypatch):
     [
         ({"HOME": "/h"}, "/h/.cache/skann"),
         ({"HOME": "/h", "XDG_CACHE_HOME": "/x"}, "/x/skann"),
+        ({"HOME": "/h", "XDG_CACHE_HOME": "relative"}, "/h/.cache/skann"),
         ({"HOME": "/h", "SKANN_CACHE_DIR": "~/programs"}, "/h/programs"),
         ({"HOME": "/h", "SKANN_CACHE_DIR": ""}, "/h/.cache/skann"),
         ({"SKANN_CACHE_DIR": "."}, "."),
@@ -208,6 +209,16 @@ def test_where_it_lies(monkeypatch, environment, root):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert disk_cache._root() == (root and Path(root).absolute())
+
+
+def test_there_may_be_no_home_directory(monkeypatch):
+    def nobody(number):
+        raise KeyError(number)
+
+    for name in ("SKANN_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert disk_cache._root() is None
 
 
 def test_there_may_be_no_working_directory(monkeypatch):

@@ -14,15 +14,12 @@ def changes_float64(optimizer):
     """
     kind = optimizer if isinstance(optimizer, type) else type(optimizer)
     is_keras_own = getattr(keras.optimizers, kind.__name__, None) is kind
-    return (is_keras_own and kind not in _UNSURE) or _is_seen_to(optimizer)
+    is_sure = is_keras_own and kind.__name__ not in _UNSURE
+    return is_sure or _is_seen_to(optimizer)
 
 
 # The last two hold others.
-_UNSURE = (
-    keras.optimizers.Muon,
-    keras.optimizers.LossScaleOptimizer,
-    keras.optimizers.MultiOptimizer,
-)
+_UNSURE = ("Muon", "LossScaleOptimizer", "MultiOptimizer")
 
 
 def _is_seen_to(optimizer):

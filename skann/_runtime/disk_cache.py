@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from platformdirs import user_cache_dir
 
 from skann._runtime import private, process
 from skann._runtime import private_files as files
@@ -91,15 +92,12 @@ def _root():
     place = os.environ.get("SKANN_CACHE_DIR")
     if place == "off":
         return None
-    if not place:
-        place = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "skann")
-    place = os.path.expanduser(place)
-    # Where there is no home directory, nothing is expanded.
-    if place.startswith("~"):
-        return None
     try:
-        return Path(os.path.abspath(place))
-    except OSError:  # There is no working directory any more.
+        place = os.path.expanduser(place or user_cache_dir("skann", appauthor=False))
+        # Where nobody has such a home directory, nothing is expanded.
+        return None if place.startswith("~") else Path(os.path.abspath(place))
+    # There is no working directory any more, or no home directory.
+    except (OSError, RuntimeError):
         return None
 
 
