@@ -59,6 +59,7 @@ Optimizer: TypeAlias = (
 LearningRate: TypeAlias = (
     Float | Literal["auto"] | keras.optimizers.schedules.LearningRateSchedule
 )
+Schedule: TypeAlias = Literal["cosine", "linear", "one-cycle", "coslog4", "flat-cosine"]
 
 Engine: TypeAlias = Literal["numpy", "graph", "compiled", "keras"]
 ValidationData: TypeAlias = tuple[Rows, ArrayLike] | tuple[Rows, ArrayLike, ArrayLike]

@@ -40,6 +40,7 @@ from skann._training.loop import train
 from skann._training.numpy.recognised import array_state_of, give_arrays
 from skann._training.rates import losses_by_rate
 from skann._training.reported import checks_of, reported_by
+from skann._training.scaled_rate import check_has_rate
 
 __all__ = [
     "Checkpoint",
@@ -53,6 +54,7 @@ __all__ = [
     "callback_copies",
     "changes_float64",
     "check_dtype",
+    "check_has_rate",
     "check_known",
     "checks_of",
     "early_stopping",

@@ -24,6 +24,7 @@ from scipy import sparse
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
 from skann._training import work
+from skann._training.schedules import FORMULAS
 
 MOST_ROWS = 90
 
@@ -175,6 +176,9 @@ class Draw:
         estimator = MLPKerasRegressor if regression else MLPKerasClassifier
         # In XLA another generator draws the noise.
         compiled = self.maybe(0.3) and params.get("model") is not noisy
+        has_one = hasattr(params.get("learning_rate"), "get_config")  # Of Keras' own.
+        if self.maybe(0.3) and not has_one:
+            params["learning_rate_schedule"] = self.one(list(FORMULAS))
         return estimator, params, (X, y), fit, callbacks, then, compiled
 
     def _data(self, kind):

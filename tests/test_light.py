@@ -49,6 +49,7 @@ for more in (
     {"loss": "mae", "optimizer": "sgd", "optimizer_kwargs": {"momentum": 0.9}},
     {"l2": 0.01, "activation": "tanh", "dtype": "float32", "n_hidden": 0},
     {"hidden_layer_sizes": (5, 3), "kernel_initializer": "he_uniform"},
+    {"learning_rate_schedule": "one-cycle"},
 ):
     model = MLPKerasRegressor(epochs=3, random_state=0, **more).fit(X, y)
     model.predict(X), model.score(X, y)

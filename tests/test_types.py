@@ -29,6 +29,7 @@ def test_a_regressor() -> None:
         activation=["relu"],
         dropout=np.float32(0.0),
         learning_rate=0.01,
+        learning_rate_schedule="cosine",
         optimizer="sgd",
         optimizer_kwargs={"momentum": 0.9},
         epochs=2,

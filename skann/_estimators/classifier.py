@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Path,
         RandomState,
         Rows,
+        Schedule,
         Splitter,
     )
 
@@ -134,6 +135,15 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         before training, as :func:`skann.search.find_learning_rate` does, and sets the
         rate of any optimizer to what that suggests; see ``learning_rate_``. None is
         the build function's own default; 0.003 where skann makes the optimizer.
+    learning_rate_schedule : str, default=None
+        What the learning rate is multiplied by, step by step, over the planned epochs
+        of each ``fit``; early stopping may end it earlier. "cosine" (Loshchilov &
+        Hutter 2017) and "linear" fall from 1 to 0; "flat-cosine" stays at 1 for the
+        first half; "one-cycle" (Smith & Topin 2018) rises from 1/25 over the first
+        30 % of the steps, then falls to nothing; "coslog4" (Holzmüller et al. 2024)
+        rises from 0 and falls to 0 four times, each time for twice as long. Afterwards
+        the optimizer has the plain rate, at which ``partial_fit`` trains. None leaves
+        the learning rate as it is.
     optimizer_kwargs : dict, default=None
         Further arguments of such an optimizer, such as ``{"clipnorm": 1.0}``;
         ``optimizer__name`` in ``set_params`` and in search grids. A learning rate in
@@ -293,6 +303,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         class_weight: Mapping[Any, Float] | Literal["balanced"] | None = None,
         optimizer: Optimizer | None = None,
         learning_rate: LearningRate | None = None,
+        learning_rate_schedule: Schedule | None = None,
         optimizer_kwargs: Arguments | None = None,
         compile_kwargs: Arguments | None = None,
         epochs: Int = 100,
@@ -334,6 +345,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         self.class_weight = class_weight
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.learning_rate_schedule = learning_rate_schedule
         self.optimizer_kwargs = optimizer_kwargs
         self.compile_kwargs = compile_kwargs
         self.epochs = epochs

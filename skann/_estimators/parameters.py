@@ -21,6 +21,7 @@ from skann._network.numbers import Number
 from skann._runtime.private import HasMethods, StrOptions
 from skann._runtime.start import with_keras
 from skann._training.numpy.description import ACTIVATIONS
+from skann._training.schedules import FORMULAS
 
 PARTS = ("model", "optimizer", "loss", "compile")
 
@@ -52,6 +53,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
         StrOptions({"auto"}),
         None,
     ],
+    "learning_rate_schedule": [StrOptions(set(FORMULAS)), None],
     "optimizer_kwargs": [dict, None],
     "compile_kwargs": [dict, None],
     "epochs": [_COUNT],

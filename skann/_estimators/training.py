@@ -20,6 +20,7 @@ from skann._training.history import best_epoch, divergence_text, joined
 from skann._training.numpy.fit import EarlyStopping
 from skann._training.paths import checkpoint_path_of, run_directory
 from skann._training.range_test import range_test, rates_to_test
+from skann._training.schedules import Schedule
 from skann._training.work import compiling_pays
 from skann.exceptions import DivergenceError, DivergenceWarning, ModelError
 
@@ -120,11 +121,15 @@ class TrainsNetwork(BaseEstimator):
             row_order=self._row_order(),
             initial_epoch=first,
             epochs=first + run.epochs,
+            schedule=self._schedule(run, first),
         )
 
     def _train_model(self, model, feed, validation, run, first):
         parts = with_keras()
         self._prepare(model, feed)
+        schedule = self._schedule(run, first)
+        if schedule is not None:
+            parts.check_has_rate(model, schedule.name)
         if self.learning_rate == "auto" and not hasattr(self, "learning_rate_"):
             test = self._test_learning_rates(model, feed, run)
             self.learning_rate_ = model.optimizer.learning_rate = test.suggestion
@@ -156,8 +161,16 @@ class TrainsNetwork(BaseEstimator):
                 verbose=run.verbose,
                 engine=self.engine,
                 unit=unit_in(model, self.n_outputs_),
+                schedule=schedule,
                 batch_callback=parts.needs_batches(run.callbacks),
             )
+
+    def _schedule(self, run, first):
+        """Return the schedule of the learning rate from the first epoch on, or None."""
+        name = self.learning_rate_schedule
+        if name is None or run.is_partial:
+            return None
+        return Schedule(name, first, run.epochs)
 
     def _find_learning_rate(self, X, y, sample_weight, *bounds):
         """Make a learning rate range test, for ``skann.search``; nothing is fitted."""

@@ -14,6 +14,7 @@ from skann._runtime.private import forget_first_epoch
 from skann._training.graph.cache import description_of
 from skann._training.graph.program import prepare
 from skann._training.restoring import ReadsWeights
+from skann._training.scaled_rate import steps_scaled
 
 
 class _Batches(keras.utils.PyDataset):
@@ -39,15 +40,17 @@ class _Between(keras.callbacks.Callback):
     """Puts the rows in order before each epoch, after all other callbacks.
 
     A PyDataset's own hook is called once before the first epoch and is told no
-    epoch's number.
+    epoch's number. `begin` is called with it as well.
     """
 
-    def __init__(self, batches, row_order):
+    def __init__(self, batches, row_order, begin):
         super().__init__()
         self.batches = batches
         self.row_order = row_order
+        self.begin = begin
 
     def on_epoch_begin(self, epoch, logs=None):
+        self.begin(epoch)
         self.batches.order = self.row_order(epoch, len(self.batches.feed))
         if self.model.train_function is None:
             # A callback has compiled the model anew. Keras makes its function before
@@ -115,6 +118,7 @@ def train_by_keras(
     epochs,
     verbose,
     unit=None,
+    schedule=None,
 ):
     """Train by ``keras.Model.fit``, over the same rows in the same order.
 
@@ -126,18 +130,20 @@ def train_by_keras(
     """
     fork.check()
     batches = _Batches(model, feed, batch_size)
-    between = _Between(batches, row_order)
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        forget_first_epoch(model)  # It has been heeded.
-        weight_readers = callbacks.callbacks
-        callbacks = _GoingOn(callbacks, between)
-    else:
-        weight_readers = callbacks
-        callbacks = [*callbacks, between]
-    for callback in weight_readers:
+    is_under_way = isinstance(callbacks, keras.callbacks.CallbackList)
+    for callback in callbacks.callbacks if is_under_way else callbacks:
         if isinstance(callback, ReadsWeights):
             callback.read_from(None)
-    with gradients_by(model, unit):
+    with (
+        gradients_by(model, unit),
+        steps_scaled(model, schedule, len(batches)) as begin,
+    ):
+        between = _Between(batches, row_order, begin)
+        if is_under_way:
+            forget_first_epoch(model)  # It has been heeded.
+            callbacks = _GoingOn(callbacks, between)
+        else:
+            callbacks = [*callbacks, between]
         model.fit(
             batches,
             validation_data=validation and _Batches(model, validation, batch_size),

@@ -36,6 +36,7 @@ def train(
     verbose,
     engine,
     unit=None,
+    schedule=None,
     batch_callback=None,
 ):
     """Train a compiled Keras model in place.
@@ -57,6 +58,8 @@ def train(
     engine : {"auto", "compiled", "keras"}
     unit : Unit, default=None
         How gradients go back through the model's layer of y's unit; None as they are.
+    schedule : Schedule, default=None
+        Of the learning rate; None keeps it as it is.
     batch_callback : str, default=None
         Name of a callback that must be called for every batch.
 
@@ -69,7 +72,7 @@ def train(
     EngineError
         If ``engine="compiled"`` and this cannot run compiled.
     """
-    rows = (feed, validation, batch_size, row_order)
+    rows, of_steps = (feed, validation, batch_size, row_order), (unit, schedule)
     guard = KeepFinite(unit)
     # A fit before may have left the epoch at which it was to begin.
     forget_first_epoch(model)
@@ -77,7 +80,8 @@ def train(
     given, callbacks = callbacks, _in_order(callbacks, guard)
 
     def by_keras(callbacks, initial_epoch):
-        train_by_keras(model, *rows, callbacks, initial_epoch, epochs, verbose, unit)
+        work = (callbacks, initial_epoch, epochs, verbose)
+        train_by_keras(model, *rows, *work, *of_steps)
         return _trained("keras", guard, given)
 
     if engine == "keras":
@@ -86,7 +90,7 @@ def train(
     n_steps = (epochs - initial_epoch) * n_batches
 
     def make():
-        return trainer_for(model, *rows, n_steps, watched, unit)
+        return trainer_for(model, *rows, n_steps, watched, *of_steps)
 
     try:
         check_compilable(model, batch_callback)
@@ -142,7 +146,17 @@ def _trained(engine, guard, callbacks):
     return Trained(guard.history, engine, guard.diverged_epoch, is_finite, restored)
 
 
-def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched, unit):
+def trainer_for(
+    model,
+    feed,
+    validation,
+    batch_size,
+    row_order,
+    n_steps,
+    watched,
+    unit,
+    schedule=None,
+):
     """Return what trains the model: work and model decide, never a clock.
 
     Raises
@@ -154,5 +168,6 @@ def trainer_for(model, feed, validation, batch_size, row_order, n_steps, watched
     arguments = (model, feed, validation, batch_size, row_order)
     plain = feed.rows_dtype == feed.dtype and is_plain(model, feed.row_shape)
     if plain and not compiling_pays(n_steps, model.count_params()):
-        return DenseTrainer(model, KerasState(model), *arguments[1:], watched)
-    return Trainer(*arguments, n_steps, watched, unit)
+        state = KerasState(model)
+        return DenseTrainer(model, state, *arguments[1:], watched, schedule)
+    return Trainer(*arguments, n_steps, watched, unit, schedule)

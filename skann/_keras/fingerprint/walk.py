@@ -25,7 +25,7 @@ _MOST_THINGS = 100_000
 
 _MAY_BE = types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type
 
-_REPLACED_IN_TRACING = ("call", "update_state")
+_REPLACED_IN_TRACING = ("call", "train_step", "update_state")
 
 # Code with one of these words may read what a layer or a variable is called.
 _WORDS_FOR_NAMES = {"get_layer", "input_names", "name", "output_names", "path"}

@@ -27,6 +27,7 @@ from skann._training.graph.tracing import (
 )
 from skann._training.graph.unsupported import what_xla_lacks
 from skann._training.graph.widths import widened
+from skann._training.scaled_rate import scaled_rate
 
 
 class NotCompilable(Exception):
@@ -80,7 +81,10 @@ def _one_line(error):
 
 
 class Program:
-    """The loop over one kind of step ("train" or "test") of one architecture.
+    """The loop over one kind of step of one architecture.
+
+    The kinds (`mode`) are "train", "test", and "scheduled": to train with a factor of
+    the learning rate for each step, which is an argument as rows are.
 
     It is either an ordinary graph, which takes any number of rows, or a program of
     XLA's for chunks of a fixed length. Then the last, short batch of an epoch is filled
@@ -110,12 +114,17 @@ class Program:
         del self._model, self._variables
 
     def _trace(self, model, feed, mode, values):
-        self._take_step = model.train_step if mode == "train" else model.test_step
+        self._take_step = model.test_step if mode == "test" else model.train_step
         rows = _one_row(feed)
-        length = None
+        n_steps = length = None
         if self.is_xla:
-            length = self._batch_size * feed.steps_per_chunk(self._batch_size)
+            n_steps = feed.steps_per_chunk(self._batch_size)
+            length = self._batch_size * n_steps
         self._data = _specs(rows, length)
+        is_scheduled = mode == "scheduled"
+        # The further arguments: of a step, and of the loop.
+        self._factor = [tf.TensorSpec((), tf.float64)] * is_scheduled
+        self._factors = [tf.TensorSpec((n_steps,), tf.float64)] * is_scheduled
         batch = _specs(rows, self._batch_size if self.fills_up else None)
         dropouts = plain_dropouts(model) if self.is_xla else []
         try:
@@ -139,18 +148,20 @@ class Program:
         if dropouts and not self.fills_up:
             with fast_in_xla(dropouts):
                 self._step_of_loop = self._traced_step(values, batch)
-        self._loop = loop.get_concrete_function(values, self._data, _COUNT, _FLAG)
+        self._loop = loop.get_concrete_function(
+            values, self._data, _COUNT, _FLAG, *self._factors
+        )
         self._name = self._loop.name.decode()
         # What was traced is all that is needed.
         del self._take_step, self._step_of_loop
 
     def _traced_step(self, values, batch):
         step = tf.function(self._one_step, autograph=False)
-        return step.get_concrete_function(values, batch, _COUNT)
+        return step.get_concrete_function(values, batch, _COUNT, *self._factor)
 
-    def _one_step(self, values, data, n_rows):
+    def _one_step(self, values, data, n_rows, *factor):
         """Take a step on the first `n_rows` rows, which are all unless it fills up."""
-        with standing_in(self._variables, values):
+        with standing_in(self._variables, values), scaled_rate(self._model, *factor):
             if not self.fills_up:
                 x, *rest = data
                 rows = (as_declared(self._model, x), *rest)
@@ -164,7 +175,7 @@ class Program:
         gathered = self._model.get_metrics_result()
         return gathered if gathered.keys() == logs.keys() else logs
 
-    def _steps(self, values, data, n_rows, is_first):
+    def _steps(self, values, data, n_rows, is_first, *factors):
         with standing_in(self._variables, values):
             tf.cond(is_first, self._reset_metrics, lambda: tf.constant(0))
         size = self._batch_size
@@ -173,7 +184,8 @@ class Program:
             start = i * size
             n = tf.minimum(size, n_rows - start)
             batch = [_rows(part, start, size if self.is_xla else n) for part in data]
-            new = self._step_of_loop(values, batch, n)
+            factor = [part[i] for part in factors]
+            new = self._step_of_loop(values, batch, n, *factor)
             return i + 1, new if self._carry else logs
 
         outputs = self._step.structured_outputs
@@ -204,10 +216,9 @@ class Program:
             if self.is_compiled:
                 return
             copies = [tf.Variable(v, trainable=v.trainable) for v in variables]
-            nothing = [np.zeros(p.shape, p.dtype.as_numpy_dtype) for p in self._data]
             try:
                 with disk_cache.compiling(self._name):
-                    self._try(copies, nothing)
+                    self._try(copies)
             except tf.errors.OpError as error:
                 what = what_xla_lacks(error, self._layers)
                 reason = f"XLA cannot compile it ({what})"
@@ -215,10 +226,11 @@ class Program:
             self.is_compiled = True
             self._traced_with = None
 
-    def _try(self, variables, data):
+    def _try(self, variables):
         handles = [variable.handle for variable in variables]
+        data, factors = _zeros(self._data), _zeros(self._factors)
         try:
-            self.loop(handles, data, self._batch_size, True)
+            self.loop(handles, data, self._batch_size, True, *factors)
         except tf.errors.OpError:
             # It may have been an entry of the disk cache that could not be read.
             # tensorflow remembers what failed by the function.
@@ -229,28 +241,26 @@ class Program:
                 lambda *arguments: failed(*arguments), autograph=False, jit_compile=True
             )
             self._loop = again.get_concrete_function(
-                variables, self._data, _COUNT, _FLAG
+                variables, self._data, _COUNT, _FLAG, *self._factors
             )
-            self.loop(handles, data, self._batch_size, True)
+            self.loop(handles, data, self._batch_size, True, *factors)
 
-    def loop(self, handles, data, n_rows, is_first):
+    def loop(self, handles, data, n_rows, is_first, *factors):
         """Run steps over the first rows of data and return the last logs.
 
         Data are x, y and perhaps weights. A short last batch is only allowed where the
         program is none of XLA's, or fills it up.
 
         `handles` are those of the model's variables. The first steps of an epoch reset
-        the metrics.
+        the metrics. `factors`, of each step, are for "scheduled" ones only.
         """
-        count, flag = tf.constant(n_rows), tf.constant(is_first)
-        return private.call_flat(
-            self._loop, [*handles, *map(tf.constant, data), count, flag]
-        )
+        arguments = (*data, n_rows, is_first, *factors)
+        return private.call_flat(self._loop, [*handles, *map(tf.constant, arguments)])
 
-    def step(self, handles, data):
+    def step(self, handles, data, *factor):
         """Run one step over a batch of any number of rows and return its logs."""
-        count = tf.constant(len(data[0]))
-        return private.call_flat(self._step, [*handles, *map(tf.constant, data), count])
+        arguments = (*data, len(data[0]), *factor)
+        return private.call_flat(self._step, [*handles, *map(tf.constant, arguments)])
 
 
 _COUNT, _FLAG = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.bool)
@@ -259,6 +269,10 @@ _COUNT, _FLAG = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.bool)
 def _specs(rows, length):
     """Describe so many rows, each like the one given; None is any number."""
     return [tf.TensorSpec((length, *part.shape[1:]), part.dtype) for part in rows]
+
+
+def _zeros(specs):
+    return [np.zeros(spec.shape, spec.dtype.as_numpy_dtype) for spec in specs]
 
 
 def _rows(part, start, size):

@@ -33,6 +33,8 @@ class Trainer:
         its variables may have their values at the end only.
     unit : Unit or None
         How gradients go back through the layer of y's unit, if there is one.
+    schedule : Schedule, default=None
+        Of the learning rate.
 
     Attributes
     ----------
@@ -46,7 +48,16 @@ class Trainer:
     """
 
     def __init__(
-        self, model, feed, validation, batch_size, row_order, n_steps, watched, unit
+        self,
+        model,
+        feed,
+        validation,
+        batch_size,
+        row_order,
+        n_steps,
+        watched,
+        unit,
+        schedule=None,
     ):
         fork.check()
         check_compilable(model)
@@ -57,11 +68,13 @@ class Trainer:
         self.steps = -(-len(feed) // batch_size)
         self._batch_size = batch_size
         self._watched = watched
+        self._schedule = schedule
         self._weights = None
         self._variables = ProgramVariables(model, unit)
         is_compiled = compiling_pays(n_steps) and len(feed) >= batch_size
         self.engine = "compiled" if is_compiled else "graph"
-        self._train = self._phase(feed, batch_size, "train", n_steps)
+        mode = "train" if schedule is None else "scheduled"
+        self._train = self._phase(feed, batch_size, mode, n_steps)
         # The loss of a plain stack needs no program of its own.
         self._evaluation = None
         known = feed.rows_dtype == feed.dtype and (
@@ -93,7 +106,8 @@ class Trainer:
             self._variables.pull()
         self._weights = None
         order = self.row_order(epoch, len(self.feed))
-        logs = self._train.run(order[: n_batches * self._batch_size])
+        factors = self._schedule and self._schedule.factors(epoch, self.steps)
+        logs = self._train.run(order[: n_batches * self._batch_size], factors)
         if self._watched:
             self._variables.publish()
         return logs
@@ -166,7 +180,8 @@ class Phase:
         self.program = program
         self._variables = variables
         self._handles = [variable.handle for variable in variables]
-        self.rows_per_chunk = batch_size * feed.steps_per_chunk(batch_size)
+        self._steps_per_chunk = feed.steps_per_chunk(batch_size)
+        self.rows_per_chunk = batch_size * self._steps_per_chunk
 
     @property
     def needs_compiling(self):
@@ -177,8 +192,12 @@ class Phase:
         """Have the program compiled."""
         self.program.compile(self._variables)
 
-    def run(self, order):
-        """Run over the feed's rows in this order and return the last logs."""
+    def run(self, order, factors=None):
+        """Run over the feed's rows in this order and return the last logs.
+
+        `factors` are those of the steps, where the program takes them.
+        """
+        factors = [] if factors is None else [factors]
         end = len(order)
         if self.program.is_xla and not self.program.fills_up:
             end -= end % self.batch_size
@@ -186,17 +205,22 @@ class Phase:
         for start in range(0, end, self.rows_per_chunk):
             chunk = order[start : min(start + self.rows_per_chunk, end)]
             data = self.feed.take(chunk)
+            first = start // self.batch_size
+            more = [part[first : first + self._steps_per_chunk] for part in factors]
             if self.program.is_xla:
-                data = [self._padded(part) for part in data]
-            logs = self.program.loop(self._handles, data, len(chunk), start == 0)
+                data = [_padded(part, self.rows_per_chunk) for part in data]
+                more = [_padded(part, self._steps_per_chunk) for part in more]
+            logs = self.program.loop(self._handles, data, len(chunk), start == 0, *more)
         if end < len(order):
-            logs = self.program.step(self._handles, self.feed.take(order[end:]))
+            more = [part[end // self.batch_size] for part in factors]
+            logs = self.program.step(self._handles, self.feed.take(order[end:]), *more)
         return {name: float(value) for name, value in logs.items()}
 
-    def _padded(self, part):
-        """Bring a chunk to the one length that the program is compiled for."""
-        missing = self.rows_per_chunk - len(part)
-        if not missing:
-            return part
-        # Of a row that is there: zeros might be what a layer cannot take.
-        return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
+
+def _padded(part, length):
+    """Bring a chunk to the one length that a program is compiled for."""
+    missing = length - len(part)
+    if not missing:
+        return part
+    # Of a row that is there: zeros might be what a layer cannot take.
+    return np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])

@@ -66,6 +66,7 @@ def train_in_numpy(
     row_order,
     initial_epoch,
     epochs,
+    schedule=None,
 ):
     """Train a dense stack, whose state is given its values at the end.
 
@@ -79,13 +80,15 @@ def train_in_numpy(
     row_order : callable of (epoch, n_rows)
     initial_epoch, epochs : int
         Number of the first epoch, and of the one after the last.
+    schedule : Schedule, default=None
+        Of the learning rate.
 
     Returns
     -------
     Trained
     """
     trainer = DenseTrainer(
-        None, state, feed, validation, batch_size, row_order, watched=False
+        None, state, feed, validation, batch_size, row_order, False, schedule
     )
     finite = _Finite(trainer, state.description.unit)
     reported, diverged_epoch = [], None

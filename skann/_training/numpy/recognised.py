@@ -81,6 +81,8 @@ class KerasState:
     ----------
     description : Description
     settings : OptimizerSettings
+    rate_dtype : str
+        Of the variable of the learning rate.
     """
 
     def __init__(self, model):
@@ -89,6 +91,7 @@ class KerasState:
         self._optimizer = model.optimizer
         # A callback may put a schedule in its place; Keras goes on by the variable.
         self._rate = private.rate_of(model.optimizer)
+        self.rate_dtype = self._rate.dtype
         self._weights = [v for layer in dense_layers(model) for v in layer.weights]
         if type(model.optimizer) is keras.optimizers.Adam:
             self._slots = private.moments_of(model.optimizer)

@@ -35,6 +35,9 @@ class ArrayState:
     slots: list[np.ndarray] = field(default_factory=list)
     n_steps: int = 0
 
+    # Of the variable that Keras would have for the learning rate.
+    rate_dtype = "float32"
+
     def __post_init__(self):
         if not self.slots:
             n_slots = 2 if self.settings.kind == "adam" else 1

@@ -11,6 +11,7 @@ References
 D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -36,11 +37,23 @@ class DenseTrainer:
     watched : bool
         Whether callbacks may look at the model, or change it, between epochs. If not,
         the state is given its values at the end only.
+    schedule : Schedule, default=None
+        Of the learning rate; None keeps it as it is.
     """
 
     engine = "numpy"
 
-    def __init__(self, model, state, feed, validation, batch_size, row_order, watched):
+    def __init__(
+        self,
+        model,
+        state,
+        feed,
+        validation,
+        batch_size,
+        row_order,
+        watched,
+        schedule=None,
+    ):
         self.model = model
         self.feed = state.description.as_learned(feed)
         self.validation = state.description.as_learned(validation)
@@ -48,6 +61,7 @@ class DenseTrainer:
         self.steps = -(-len(feed) // batch_size)
         self._batch_size = batch_size
         self._watched = watched
+        self._schedule = schedule
         self._state = state
         self._stack = Stack(state.description)
         self._optimizer = _OPTIMIZERS[state.settings.kind](state.settings, self._stack)
@@ -67,10 +81,11 @@ class DenseTrainer:
         if self._watched:
             self._pull()
         stack, total = self._stack, 0.0
-        self._optimizer.rate = self._state.rate
+        rates = self._rates(epoch)
         order = self.row_order(epoch, len(self.feed))[: n_batches * self._batch_size]
         with np.errstate(all="ignore"):  # A loss that is not finite ends the fit.
-            for batch in self._batches(order):
+            for batch, rate in zip(self._batches(order), rates, strict=False):
+                self._optimizer.rate = rate
                 total += stack.differentiate(*batch) * len(batch[0])
                 self._optimizer.step(stack.parameters, stack.gradient)
         logs = as_logs(total / len(order))
@@ -111,6 +126,16 @@ class DenseTrainer:
         """Give the state its values."""
         if not self._watched:  # Else it has them, and a callback may have changed them.
             self._publish()
+
+    def _rates(self, epoch):
+        """Return the learning rates of an epoch's steps."""
+        rate = self._state.rate
+        if self._schedule is None:
+            return itertools.repeat(rate)
+        factors = self._schedule.factors(epoch, self.steps)
+        # Products as Keras' variable of the rate would have them.
+        kind = np.dtype(self._state.rate_dtype).type
+        return (kind(rate) * kind(factors)).tolist()
 
     def _batches(self, order):
         """Yield x, y and perhaps weights, of rows in this order."""
