@@ -25,7 +25,7 @@ def note_process(folder):
     return len(list(Path(folder).glob("process-*")))
 
 
-def wait_until(is_so, seconds=60):
+def wait_until(is_so, seconds=300):
     """Wait for another process; raise TimeoutError where it takes too long."""
     end = time.monotonic() + seconds
     while not is_so():
