@@ -6,6 +6,7 @@ be. What is imported with ``skann`` imports nothing of this.
 
 from skann._keras.float64 import changes_float64
 from skann._keras.known import check_dtype, check_known, value_of
+from skann._keras.layers import n_dense_layers
 from skann._keras.packing import packed, to_clone
 from skann._keras.serialisation import is_serialisable
 from skann._keras.state import (
@@ -14,8 +15,8 @@ from skann._keras.state import (
     unknown_to_optimizer,
 )
 from skann._keras.state import values_of as all_values_of
-from skann._keras.unit_layer import add_unit, unit_of
-from skann._network.build import build_model, traits_of
+from skann._keras.unit_layer import unit_of
+from skann._network.build import build_model, in_units, traits_of
 from skann._network.keras_network import KerasNetwork
 from skann._network.mlp import mlp
 from skann._network.persistence import (
@@ -46,7 +47,6 @@ __all__ = [
     "Checkpoint",
     "EpochTasks",
     "KerasNetwork",
-    "add_unit",
     "all_values_of",
     "array_state_of",
     "assign_values",
@@ -60,10 +60,12 @@ __all__ = [
     "early_stopping",
     "give_arrays",
     "has_misplaced_averages",
+    "in_units",
     "is_serialisable",
     "losses_by_rate",
     "mlp",
     "model_of_arrays",
+    "n_dense_layers",
     "needs_batches",
     "opened",
     "outline",

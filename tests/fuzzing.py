@@ -179,6 +179,9 @@ class Draw:
         has_one = hasattr(params.get("learning_rate"), "get_config")  # Of Keras' own.
         if self.maybe(0.3) and not has_one:
             params["learning_rate_schedule"] = self.one(list(FORMULAS))
+        # Drawn last: what was drawn of a seed before this was there stays.
+        if "model" not in params and self.maybe(0.4):
+            params["normalize_X"] = True
         return estimator, params, (X, y), fit, callbacks, then, compiled
 
     def _data(self, kind):

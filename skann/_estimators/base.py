@@ -13,6 +13,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skann._data.input import checked
+from skann._data.input_scale import learn_input_scale
 from skann._data.rows import Data, check_numeric, is_plain
 from skann._data.validation import HoldOut, check_groups, own_validation_set
 from skann._estimators.fitted import HoldsNetwork
@@ -322,12 +323,26 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
             self._build(data, run)  # What y is decides on loss and shapes.
             return
         self._target = self._learn_target(traits, data)
-        if self._target.unit is not None:
-            self._network.take_unit(self._target.unit)
+        units = self._learn_input_scale(data), self._target.unit
+        if units != (None, None):
+            self._network.take_units(*units)
             if self._recipe is not None:
-                self._recipe = (*self._recipe, self._target.unit)
+                self._recipe = (*self._recipe, *units[::-1])
         for name in _OF_A_FIT:
             self.__dict__.pop(name, None)
+
+    def _learn_input_scale(self, data):
+        """Return how X is brought to a common range, or None where it is left."""
+        is_table = len(self._row_shape) == 1
+        if self.normalize_X is True and not is_table:
+            raise ValueError(
+                "normalize_X=True is for tables, and X has rows of shape "
+                f"{self._row_shape}. Use normalize_X='auto' or normalize_X=False."
+            )
+        own = is_own(self.model) and is_table and self._network.has_hidden_layers()
+        if not self.normalize_X or (self.normalize_X == "auto" and not own):
+            return None
+        return learn_input_scale(data.X, data.rows, data.sample_weight)
 
     def _model_built(self, params, defaults, problem, seed, source):
         """Return the network that a build function's Keras model is."""

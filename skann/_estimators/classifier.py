@@ -200,6 +200,14 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         writes none.
     callbacks : list of keras.callbacks.Callback, default=None
         Further Keras callbacks. Each fit runs on copies of them.
+    normalize_X : bool or "auto", default=False
+        Whether the first layers of the network bring each column of X to a common
+        range: centred at the training rows' median, divided by the distance of their
+        quartiles, then 3 tanh(z / 3), so that far-out values stay between -3 and 3.
+        What is learned of the rows is part of ``model_`` and of its files. "auto" does
+        so for the built-in network of at least one hidden layer on a table, and leaves
+        build functions and ready models as they are. True does so for any
+        ``keras.Sequential`` on a table.
     engine : {"auto", "compiled", "keras"}, default="auto"
         How to train. "compiled" runs Keras' train step in one compiled loop, or does
         its arithmetic in NumPy where there is little; "keras" is
@@ -321,6 +329,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         checkpoint_save_best_only: bool = True,
         tensorboard_dir: Path | None = None,
         callbacks: Callbacks | None = None,
+        normalize_X: bool | Literal["auto"] = False,
         engine: Literal["auto", "compiled", "keras"] = "auto",
         warm_start: bool = False,
         random_state: RandomState | None = None,
@@ -363,6 +372,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         self.checkpoint_save_best_only = checkpoint_save_best_only
         self.tensorboard_dir = tensorboard_dir
         self.callbacks = callbacks
+        self.normalize_X = normalize_X
         self.engine = engine
         self.warm_start = warm_start
         self.random_state = random_state

@@ -78,6 +78,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "checkpoint_save_best_only": ["boolean"],
     "tensorboard_dir": _PATH,
     "callbacks": [list, tuple, OfKeras("callbacks.Callback"), None],
+    "normalize_X": ["boolean", StrOptions({"auto"})],
     "engine": [StrOptions({"auto", "compiled", "keras"})],
     "warm_start": ["boolean"],
     "random_state": ["random_state"],

@@ -182,6 +182,14 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         writes none.
     callbacks : list of keras.callbacks.Callback, default=None
         Further Keras callbacks. Each fit runs on copies of them.
+    normalize_X : bool or "auto", default=False
+        Whether the first layers of the network bring each column of X to a common
+        range: centred at the training rows' median, divided by the distance of their
+        quartiles, then 3 tanh(z / 3), so that far-out values stay between -3 and 3.
+        What is learned of the rows is part of ``model_`` and of its files. "auto" does
+        so for the built-in network of at least one hidden layer on a table, and leaves
+        build functions and ready models as they are. True does so for any
+        ``keras.Sequential`` on a table.
     normalize_y : bool or "auto", default="auto"
         Whether the network learns ``(y - mean) / standard deviation`` of the training
         rows' y, which its last layer brings back to y: losses, metrics, their
@@ -309,6 +317,7 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         checkpoint_save_best_only: bool = True,
         tensorboard_dir: Path | None = None,
         callbacks: Callbacks | None = None,
+        normalize_X: bool | Literal["auto"] = False,
         normalize_y: bool | Literal["auto"] = "auto",
         engine: Literal["auto", "compiled", "keras"] = "auto",
         warm_start: bool = False,
@@ -351,6 +360,7 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         self.checkpoint_save_best_only = checkpoint_save_best_only
         self.tensorboard_dir = tensorboard_dir
         self.callbacks = callbacks
+        self.normalize_X = normalize_X
         self.normalize_y = normalize_y
         self.engine = engine
         self.warm_start = warm_start

@@ -3,6 +3,7 @@
 import keras
 
 from skann._keras.fingerprint.libraries import is_as_made, is_of_library
+from skann._keras.input_layers import input_layers
 from skann._keras.penalty import CastPenalty
 from skann._keras.unit_layer import unit_layer
 
@@ -64,11 +65,16 @@ def passes_on(layer):
     return ordered and is_as_made(layer) and layer.activity_regularizer is None
 
 
+def n_dense_layers(model):
+    """Return how many of a model's layers are dense ones."""
+    return sum(isinstance(layer, keras.layers.Dense) for layer in model.layers)
+
+
 def is_plain_stack(model):
     """Whether a model is a stack of Keras' common layers, with its own activations."""
     if type(model) is not keras.Sequential or not is_as_made(model):
         return False
-    unit = unit_layer(model)
+    of_units = [*input_layers(model), unit_layer(model)]
     return all(
         type(layer) in _COMMON
         and is_as_made(layer)
@@ -77,7 +83,7 @@ def is_plain_stack(model):
             vars(keras.activations),
         )
         for layer in model.layers
-        if layer is not unit
+        if not any(layer is known for known in of_units)
     )
 
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from skann._data.unit import Unit
 from skann._keras.fingerprint.libraries import is_as_made
+from skann._keras.input_layers import input_layers, input_scale_of
 from skann._runtime.private import compiled_with, set_dtype
 from skann.exceptions import ModelError
 
@@ -125,29 +126,41 @@ class Constant:
 
 
 def constants_of(model, unit=None):
-    """Return shift, scale and gradient of a model's layer, or nothing without one.
+    """Return the numbers of a model's layers of units, as arguments of programs.
 
-    With `unit`, that one's numbers.
+    Scale and offset of its inputs; shift, scale and gradient of its outputs, or those
+    of `unit`. Nothing where it has no such layers.
     """
-    own = unit_of(model)
-    if own is None:
-        return []
-    unit = own if unit is None else unit
-    return [Constant(part) for part in (unit.shift, unit.scale, unit.gradient)]
+    inputs, own = input_scale_of(model), unit_of(model)
+    parts = [] if inputs is None else [inputs.scale, inputs.offset]
+    if own is not None:
+        unit = own if unit is None else unit
+        parts += [unit.shift, unit.scale, unit.gradient]
+    return [Constant(part) for part in parts]
 
 
 @contextmanager
 def rescaling_by(model, constants):
-    """Let a model's layer compute by these constants while the block runs."""
-    layer = unit_layer(model)
-    if layer is None:
-        yield
-        return
-    layer.call = functools.partial(_rescaled, constants)
+    """Let a model's layers compute by these constants while the block runs."""
+    first, last = input_layers(model)[:1], unit_layer(model)
+    constants, changed = list(constants), []
+    for layer in first:
+        layer.call = functools.partial(_scaled, constants[:2])
+        changed.append(layer)
+        constants = constants[2:]
+    if last is not None:
+        last.call = functools.partial(_rescaled, constants)
+        changed.append(last)
     try:
         yield
     finally:
-        del layer.call
+        for layer in changed:
+            del layer.call
+
+
+def _scaled(constants, inputs):
+    scale, offset = (tf.convert_to_tensor(constant._value) for constant in constants)
+    return tf.cast(inputs, tf.float64) * scale + offset
 
 
 def _rescaled(constants, inputs):

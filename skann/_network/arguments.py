@@ -41,13 +41,14 @@ COMPILE_PARAMETERS = (
     "learning_rate",
 )
 
-# What a fit that goes on with its network cannot change: the unit of y neither, which
-# only a regressor has.
+# What a fit that goes on with its network cannot change: the units neither, of which a
+# regressor has one more.
 FIXED_BY_BUILDING = (
     "model",
     "model_kwargs",
     *NETWORK_PARAMETERS,
     *COMPILE_PARAMETERS,
+    "normalize_X",
     "normalize_y",
 )
 

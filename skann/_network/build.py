@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from skann._data.targets import TARGETS
+from skann._keras.input_layers import add_input_layers
 from skann._keras.names import canonical_name, is_keras_loss, only, takes_logits
 from skann._keras.randomness import fresh_names, seeded_globals, seeded_keras
 from skann._keras.round_trip import copy_model
@@ -44,7 +45,7 @@ from skann.exceptions import ModelError
 from skann.models import build_mlp
 
 
-def build_model(params, defaults, problem, seed, unit=None):
+def build_model(params, defaults, problem, seed, unit=None, inputs=None):
     """Build and compile the network of one fit.
 
     Parameters
@@ -57,6 +58,8 @@ def build_model(params, defaults, problem, seed, unit=None):
         Decides the initial weights.
     unit : Unit, default=None
         What the outputs are brought to by a layer more.
+    inputs : InputScale, default=None
+        What the inputs are brought to by three layers more.
 
     Returns
     -------
@@ -93,6 +96,20 @@ def build_model(params, defaults, problem, seed, unit=None):
             model = _by_scikeras(compiled, params, defaults, problem)
         _check_shapes(model, problem, build_fn)
         _check_precision(model)
+    return in_units(model, inputs, unit)
+
+
+def in_units(model, inputs, unit):
+    """Return a model whose layers bring its inputs and its outputs to units.
+
+    Parameters
+    ----------
+    model : keras.Model
+    inputs : InputScale or None
+    unit : Unit or None
+    """
+    if inputs is not None:
+        model = add_input_layers(model, inputs)
     return model if unit is None else add_unit(model, unit)
 
 

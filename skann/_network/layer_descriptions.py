@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from skann._keras.fingerprint.libraries import is_as_made
+from skann._keras.input_layers import input_layers
 from skann._keras.layers import is_keras_activation
 from skann._network.layer_functions import ACTIVATIONS
 
@@ -93,8 +94,9 @@ def dense_stack(model, array_of):
     kernels = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     if any(layer.lora_enabled or layer.quantization_mode for layer in kernels):
         return None
-    described = []
-    for layer in model.layers:
+    first = input_layers(model)
+    described = [("clip", _rescaling(first[0], array_of))] if first else []
+    for layer in model.layers[len(first) :]:
         kind, numbers_of = _LAYERS[type(layer)]
         described.append((kind, numbers_of(layer, array_of)))
     return described

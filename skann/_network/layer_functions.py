@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import special
 
+from skann._data.input_scale import InputScale
+
 
 def _relu(z):
     return np.maximum(z, 0.0, out=z)
@@ -105,6 +107,11 @@ def _activation(activation):
     return lambda z, array: activate(np.array(z))
 
 
+def _clip(scale, offset):
+    scaled = InputScale(scale, offset).applied
+    return lambda z, array: scaled(z)
+
+
 def _rescaling(scale, offset):
     return lambda z, array: z * scale + offset
 
@@ -122,6 +129,7 @@ KINDS: dict[str, Callable[..., Callable[..., np.ndarray]]] = {
     "batch_normalization": _batch_normalization,
     "layer_normalization": _layer_normalization,
     "activation": _activation,
+    "clip": _clip,
     "rescaling": _rescaling,
     "flatten": _flat,
     "same": _same,

@@ -105,16 +105,27 @@ class Network:
         name = canonical_name(loss)
         return Traits(name, False, last.n_outputs, last.activation, loss)
 
-    def take_unit(self, unit):
-        """Have the network give its outputs in y's own unit (Unit)."""
+    def has_hidden_layers(self):
+        """Whether the network is skann's own and more than a linear model."""
         if self._arrays is not None:
-            self._arrays = self._arrays.with_unit(unit)
-            self._source = self._source.with_unit(unit)
-            return
-        model = with_keras().add_unit(self._keras.model, unit)
-        self._keras = with_keras().KerasNetwork(model, self._keras.is_lent)
+            return len(self._arrays.description.layers) > 1
+        return with_keras().n_dense_layers(self._keras.model) > 1
+
+    def take_units(self, inputs, unit):
+        """Have the network take X, and give its outputs, in units of its own.
+
+        Parameters
+        ----------
+        inputs : InputScale or None
+        unit : Unit or None
+        """
+        if self._arrays is not None:
+            self._arrays = self._arrays.with_units(inputs, unit)
+        else:
+            model = with_keras().in_units(self._keras.model, inputs, unit)
+            self._keras = with_keras().KerasNetwork(model, self._keras.is_lent)
         if self._source is not None:
-            self._source = self._source.with_unit(unit)
+            self._source = self._source.with_units(inputs, unit)
 
     # -- the Keras model ---------------------------------------------------------------
 

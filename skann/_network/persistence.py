@@ -5,6 +5,7 @@ import pickle
 import keras
 
 from skann._keras import round_trip, serialisation
+from skann._keras.input_layers import input_scale_of
 from skann._keras.packing import packed
 from skann._keras.scopes import outside_of_scopes
 from skann._keras.state import positions_of_optimizer, state_of
@@ -45,7 +46,7 @@ def pack(model, recipe, makes, row_shape, source=None):
         if frozen is not None:
             return {"recipe": None, **frozen}
     # Another model may have been put into the place of the one that it built.
-    recipe = (*recipe[:4], unit_of(model))
+    recipe = (*recipe[:4], unit_of(model), input_scale_of(model))
     optimized = positions_of_optimizer(model)
     return {"recipe": recipe, "state": state_of(model), "optimized": optimized}
 

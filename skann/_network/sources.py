@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skann._data.feed import Feed
+from skann._data.input_scale import InputScale
 from skann._data.unit import Unit
 from skann._network.arguments import COMPILE_PARAMETERS, NETWORK_PARAMETERS
 from skann._network.problem import Problem
@@ -27,6 +28,7 @@ class Recipe:
     problem : Problem
     seed : int
     unit : Unit or None
+    inputs : InputScale or None
     example : tuple or None
         Shape and type of one row of X and of its targets, and whether rows have
         weights: what the variables of loss and metrics are made by.
@@ -37,11 +39,12 @@ class Recipe:
     problem: Problem
     seed: int
     unit: Unit | None = None
+    inputs: InputScale | None = None
     example: tuple[Any, ...] | None = None
 
-    def with_unit(self, unit):
-        """Return the recipe of a network whose outputs are brought to a unit."""
-        return replace(self, unit=unit)
+    def with_units(self, inputs, unit):
+        """Return the recipe of a network that brings X and outputs to such units."""
+        return replace(self, inputs=inputs, unit=unit)
 
     def of_rows(self, feed):
         """Return the recipe that knows the rows on which the network is trained."""
@@ -59,7 +62,7 @@ class Recipe:
 
     def build(self):
         """Return the Keras model, compiled, with initial weights."""
-        problem = self.problem, self.seed, self.unit
+        problem = self.problem, self.seed, self.unit, self.inputs
         params = dict(self.params)
         if params["learning_rate"] == "auto":
             params["learning_rate"] = None

@@ -33,7 +33,9 @@ def layers_of(description, parameters):
         Kernels and biases in turn.
     """
     parts = iter(description.views(parameters.astype(np.float64)))
-    layers = [
+    inputs, unit = description.inputs, description.unit
+    layers = [] if inputs is None else [("clip", vars(inputs))]
+    layers += [
         (
             "dense",
             {
@@ -44,7 +46,6 @@ def layers_of(description, parameters):
         )
         for layer in description.layers
     ]
-    unit = description.unit
     if unit is not None:
         layers.append(("rescaling", {"scale": unit.scale, "offset": unit.shift}))
     return layers

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from skann._keras.fingerprint.libraries import is_library
 from skann._keras.fingerprint.walk import describe
+from skann._keras.input_layers import input_layers
 from skann._keras.unit_layer import unit_layer
 from skann._keras.variables import keras_variables_of
 from skann._runtime import process
@@ -108,8 +109,8 @@ def description_of(model, units=None):
     -------
     Description
     """
-    unit, arguments = _unit(model)
-    things, how = [_settings(), unit, model], {"left_out": arguments}
+    scaled, arguments = _scaled(model)
+    things, how = [_settings(), scaled, model], {"left_out": arguments}
     if units is not None:
         # The shapes of all variables follow from the layers and the input's.
         things += ["widened", model.input_shape]
@@ -125,20 +126,20 @@ _COMPILED = (*OF_COMPILATION, "loss", "optimizer")
 
 def description_of_outputs(model):
     """Return the description of what a model's outputs depend on."""
-    unit, left_out = _unit(model)
+    scaled, left_out = _scaled(model)
     if is_library(type(model).__module__):
         left_out |= {(id(model), name) for name in _COMPILED}
-    things = [_settings(), unit, model]
+    things = [_settings(), scaled, model]
     return describe(things, keras_variables_of(model), left_out=left_out)
 
 
-def _unit(model):
-    """Return what is described of the layer of y's unit, and what is an argument."""
-    layer = unit_layer(model)
-    if layer is None:
-        return None, set()
-    shapes = np.shape(layer.scale), np.shape(layer.offset)
-    return shapes, {(id(layer), "scale"), (id(layer), "offset")}
+def _scaled(model):
+    """Return what is described of the layers of units, and what is an argument."""
+    first, last = input_layers(model)[:1], unit_layer(model)
+    layers = [*first, *([] if last is None else [last])]
+    shapes = [(np.shape(x.scale), np.shape(x.offset)) for x in layers]
+    numbers = {(id(layer), name) for layer in layers for name in ("scale", "offset")}
+    return [len(first), *shapes], numbers
 
 
 def _settings():

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from skann._keras.fingerprint.libraries import is_as_made
+from skann._keras.input_layers import input_layers
 from skann._keras.layers import (
     is_keras_activation,
     is_plain_dense,
@@ -74,9 +75,10 @@ def shared_units(model, n_steps):
     if not positions or positions[-1] != n_layers - 1:
         return None
     first, last = positions[0], positions[-1]
-    if any(type(x) is not keras.layers.Flatten for x in model.layers[:first]):
+    before = model.layers[len(input_layers(model)) : first]
+    if any(type(x) is not keras.layers.Flatten for x in before):
         return None
-    if not all(map(passes_on, model.layers[:first])):
+    if not all(map(passes_on, before)):
         return None
     if len(model.layers[first].input.shape) != 2:
         return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skann._data.input_scale import InputScale
 from skann._data.unit import Unit
 
 ACTIVATIONS = {"linear", "relu", "tanh", "sigmoid"}
@@ -43,12 +44,13 @@ class DenseLayer:
 
 @dataclass(frozen=True)
 class Description:
-    """A stack of dense layers, the name of its loss, its type and y's unit."""
+    """A stack of dense layers, the name of its loss, its type, and units of X and y."""
 
     layers: tuple[DenseLayer, ...]
     loss: str
     dtype: str
     unit: Unit | None = None
+    inputs: InputScale | None = None
 
     @property
     def shapes(self):

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from skann._keras.fingerprint.libraries import is_as_made
+from skann._keras.input_layers import input_layers, input_scale_of
 from skann._keras.layers import (
     is_keras_activation,
     is_plain_dense,
@@ -166,7 +167,7 @@ def described(model):
     layers = dense_layers(model)
     description = tuple(map(_described_layer, layers))
     kind = canonical_name(model.loss), layers[0].variable_dtype
-    return Description(description, *kind, unit_of(model))
+    return Description(description, *kind, unit_of(model), input_scale_of(model))
 
 
 def dense_layers(model):
@@ -196,8 +197,8 @@ def is_known(model, row_shape, dropout=False):
         return False
     if not is_as_made(model):
         return False
-    unit = unit_layer(model)
-    layers = list(model.layers)[: None if unit is None else -1]
+    unit, first = unit_layer(model), input_layers(model)
+    layers = list(model.layers)[len(first) : None if unit is None else -1]
     passing = []
     if layers and type(layers[0]) is keras.layers.Flatten:
         passing.append(layers.pop(0))
@@ -219,7 +220,7 @@ def is_known(model, row_shape, dropout=False):
     if any(part is not None and part != [] for part in parts):
         return False
     dtype, last = layers[0].compute_dtype, layers[-1].activation.__name__
-    layers += passing
+    layers += [*passing, *first[1:]]
     return all(_dtypes(layer) == {dtype} for layer in layers) and _is_known_loss(
         model, last, dtype if unit is None else "float64"
     )

@@ -146,6 +146,7 @@ class Stack:
 
     def __init__(self, description):
         self._loss = _LOSSES[description.loss]
+        self._scale = description.inputs
         self.parameters = np.zeros(description.n_parameters, description.dtype)
         self.gradient = np.zeros_like(self.parameters)
         self._parts = description.views(self.parameters)
@@ -170,6 +171,8 @@ class Stack:
     def inputs(self, x):
         """Return rows as the first layer takes them."""
         x = x.reshape(len(x), -1)
+        if self._scale is not None:
+            x = self._scale.applied(x)
         n_inputs = len(self._layers[0].weights)
         if x.shape[1] == n_inputs:
             return x

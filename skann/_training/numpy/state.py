@@ -43,9 +43,16 @@ class ArrayState:
             n_slots = 2 if self.settings.kind == "adam" else 1
             self.slots = [np.zeros_like(self.parameters) for _ in range(n_slots)]
 
-    def with_unit(self, unit):
-        """Return the same of a stack that learns a y normalised by this unit (Unit)."""
-        return replace(self, description=replace(self.description, unit=unit))
+    def with_units(self, inputs, unit):
+        """Return the same of a stack that learns X and y in such units.
+
+        Parameters
+        ----------
+        inputs : InputScale or None
+        unit : Unit or None
+        """
+        description = replace(self.description, unit=unit, inputs=inputs)
+        return replace(self, description=description)
 
     def with_rate(self, rate):
         """Return the same with another learning rate."""
