@@ -239,14 +239,14 @@ def test_partial_fit_is_at_the_plain_rate(params):
 class Looks(keras.callbacks.Callback):
     """Notes the learning rate, and fails if it is told to."""
 
-    def __init__(self, error=None):
+    def __init__(self, error=None, at=4):
         super().__init__()
-        self.error = error
+        self.error, self.at = error, at
         self.rates = []
 
     def on_epoch_end(self, epoch, logs=None):
         self.rates.append(float(self.model.optimizer.learning_rate))
-        if self.error is not None and epoch == 4:
+        if self.error is not None and epoch == self.at:
             raise self.error
 
 
@@ -260,6 +260,15 @@ def test_the_rate_is_the_plain_one_for_all_others(params):
             model.fit(X, Y, callbacks=[Looks(error)])
         assert float(model.model_.optimizer.learning_rate) == np.float32(RATE)
     assert "train_step" not in vars(model.model_)
+
+
+def test_a_restart_goes_on_where_it_was(tmp_path):
+    model = small(learning_rate_schedule="cosine")
+    whole = clone(model).fit(X, Y).loss_curve_
+    kept = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(RuntimeError):
+        model.fit(X, Y, callbacks=[Looks(RuntimeError(), at=1), kept])
+    np.testing.assert_allclose(model.fit(X, Y, callbacks=[kept]).loss_curve_, whole[1:])
 
 
 # -- programs --------------------------------------------------------------------------
@@ -309,7 +318,7 @@ def multi(n_outputs):
 @pytest.mark.parametrize(
     ("params", "what"),
     [
-        ({"learning_rate": Listed([0.1] * 99)}, "that of Adam is a Listed"),
+        ({"learning_rate": Listed([0.1] * 99)}, "that of Adam is the schedule Listed"),
         ({"model": multi, "learning_rate": None}, "MultiOptimizer has none"),
     ],
 )
@@ -323,6 +332,19 @@ def test_an_optimizer_without_one_rate_is_refused(params, what):
     assert "\n" not in str(error.value)
     assert model.loss_curve_ == before
     model.partial_fit(X, Y)
+
+
+class CompilesAnew(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            self.model.compile(keras.optimizers.SGD(Listed([0.1] * 99)), "mse")
+
+
+@pytest.mark.parametrize("engine", ["compiled", "keras"])
+def test_so_is_one_that_a_callback_brings(engine):
+    model = small(learning_rate_schedule="cosine", engine=engine)
+    with pytest.raises(ValueError, match="that of SGD is the schedule Listed"):
+        model.fit(X, Y, callbacks=[CompilesAnew()])
 
 
 def test_an_unknown_name_is_refused():

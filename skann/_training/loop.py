@@ -18,6 +18,7 @@ from skann._training.restoring import (
     Restore,
     restored_epoch,
 )
+from skann._training.scaled_rate import check_has_rate
 from skann._training.trained import Trained
 from skann._training.work import compiling_pays
 from skann.exceptions import EngineError
@@ -165,6 +166,8 @@ def trainer_for(
         With the reason.
     """
     check_compilable(model)
+    if schedule is not None:  # A callback may have compiled the model anew.
+        check_has_rate(model, schedule.name)
     arguments = (model, feed, validation, batch_size, row_order)
     plain = feed.rows_dtype == feed.dtype and is_plain(model, feed.row_shape)
     if plain and not compiling_pays(n_steps, model.count_params()):

@@ -30,7 +30,7 @@ def _what_it_has(optimizer):
     if isinstance(optimizer, keras.optimizers.Optimizer):
         rate = private.rate_of(optimizer)
         if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            return f"that of {name} is a {type(rate).__name__}"
+            return f"that of {name} is the schedule {type(rate).__name__}"
     return f"{name} has none"
 
 
