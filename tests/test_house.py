@@ -149,7 +149,7 @@ GIVEN = {name: names_given_in(tree) for name, tree in TREES.items()}
 PRIVATE_NAMES = {*private_names_in(TREES[PRIVATE])} - GIVEN[PRIVATE]
 
 
-@pytest.mark.parametrize("name", FILES.keys() - {PRIVATE})
+@pytest.mark.parametrize("name", sorted(FILES.keys() - {PRIVATE}))
 def test_private_names_of_libraries_stand_in_one_file(name):
     ours = set().union(*(GIVEN[other] for other in FILES if other != PRIVATE))
     # A name of both is skann's where the file itself gives it.
