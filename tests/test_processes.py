@@ -14,7 +14,7 @@ import pytest
 from tensorflow.python.eager import context as tf_context
 from workers import TELLS_THREADS
 
-from skann._runtime import disk_cache, start
+from skann._runtime import disk_cache, private, start
 from skann._runtime.chatter import passed_on
 
 TESTS = Path(__file__).parent
@@ -162,9 +162,7 @@ def test_flags_of_the_users_stay(before, told, monkeypatch):
     if before is not None:
         monkeypatch.setenv("XLA_FLAGS", before)
     monkeypatch.setattr(
-        start,
-        "_have_xla_read_its_flags",
-        lambda: seen.append(os.environ["XLA_FLAGS"]),
+        private, "have_xla_flags_read", lambda: seen.append(os.environ["XLA_FLAGS"])
     )
     monkeypatch.setattr(disk_cache, "turn_on", lambda: None)
     start.set_up_xla()
@@ -179,7 +177,7 @@ def test_a_file_of_flags_that_cannot_be_read_is_told(
 ):
     (tmp_path / "file").touch()
     (tmp_path / "circle").symlink_to("circle")
-    monkeypatch.setattr(start, "_have_xla_read_its_flags", pytest.fail)
+    monkeypatch.setattr(private, "have_xla_flags_read", pytest.fail)
     path = str(tmp_path / place)
     monkeypatch.setenv(name, path)
     with pytest.raises(OSError, match=f"^{name}='{path}' in the environment names a"):

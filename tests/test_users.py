@@ -254,6 +254,8 @@ ALL_CHANGED = {
     "checkpoint_save_best_only": False,
     "tensorboard_dir": "logs",
     "callbacks": [],
+    "learning_rate_schedule": "cosine",
+    "normalize_X": True,
     "engine": "keras",
     "warm_start": True,
     "random_state": 5,

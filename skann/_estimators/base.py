@@ -136,9 +136,9 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         run.callbacks += task.keras_callbacks()
         goes_on = self.warm_start and self.__sklearn_is_fitted__()
         with self._as_it_was_on_failure(goes_on), task.running():
-            data = self._check_data(X, y, sample_weight, reset=not goes_on)
+            data = self._validated_data(X, y, sample_weight, reset=not goes_on)
             if goes_on:
-                self._check_unchanged()
+                self._follow_parameters()
             else:
                 self._seeds = Seeds.draw(self.random_state)
             run.stops_early = self._stops_early(data, own, run)
@@ -168,7 +168,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         self
         """
         with self._as_it_was_on_failure(goes_on=False):
-            data = self._check_data(X, y, None, reset=True)
+            data = self._validated_data(X, y, None, reset=True)
             self._seeds = Seeds.draw(self.random_state)
             self._build(data)
             feed = self._feed(data)
@@ -184,11 +184,11 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         run = self._run(1, None, None, None)
         run.is_partial = True
         with self._as_it_was_on_failure(goes_on):
-            data = self._check_data(
+            data = self._validated_data(
                 X, y, sample_weight, reset=not goes_on, classes=classes
             )
             if goes_on:
-                self._check_unchanged()
+                self._follow_parameters()
             else:
                 self._seeds = Seeds.draw(self.random_state)
                 self._build(data, run)
@@ -196,7 +196,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         return self
 
     @abstractmethod
-    def _check_target(self, y, reset, classes):
+    def _validated_target(self, y, reset, classes):
         """Return y checked, and set what is learned of it when `reset`."""
 
     def _is_told_more(self, traits, data):
@@ -224,13 +224,13 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
                 copies += with_keras().callback_copies.fresh_copies(some)
         return Run(**merged, callbacks=copies, own_copies=copies[:])
 
-    def _check_data(self, X, y, sample_weight, reset, classes=None):
+    def _validated_data(self, X, y, sample_weight, reset, classes=None):
         check_network_parameters(self.get_params(deep=False))
         if sparse.issparse(y):
             raise ValueError("y must be dense, and is sparse: give y.toarray().")
         X, y = self._arrays_of(X, y, reset)
-        X = self._check_rows(X, reset)
-        y = self._check_target(y, reset, classes)
+        X = self._validated_rows(X, reset)
+        y = self._validated_target(y, reset, classes)
         return Data.weighted(X, y, sample_weight)
 
     def _arrays_of(self, X, y, reset):
@@ -239,7 +239,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         numeric = {"multi_output": True, "y_numeric": self._y_numeric}
         return validate_data(self, X, y, reset=reset, **numeric, **_ACCEPTED)
 
-    def _check_rows(self, X, reset=False):
+    def _validated_rows(self, X, reset=False):
         """Bring sparse X to rows, and compare a row's shape with the fitted one."""
         check_numeric(X, "X")
         if sparse.issparse(X):
@@ -259,7 +259,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         if groups is not None:
             groups = check_groups(groups, data.X.shape[0])[data.rows]
         if own is not None:
-            data.validation = self._check_own_validation(*own)
+            data.validation = self._validation_of_user(*own)
             return data
         names = [self.monitor] if run.stops_early else []
         names += [self.monitor] if self._compares_checkpoints() else []
@@ -273,10 +273,10 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         part.validation = data.part(held_out)
         return part
 
-    def _check_own_validation(self, X_val, y_val, sample_weight_val):
+    def _validation_of_user(self, X_val, y_val, sample_weight_val):
         try:
             X, y = self._arrays_of(X_val, y_val, reset=False)
-            X, y = self._check_rows(X), self._check_target(y, False, None)
+            X, y = self._validated_rows(X), self._validated_target(y, False, None)
             return Data.weighted(X, y, sample_weight_val)
         except (ValueError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -365,7 +365,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
             fixed["dtype"] = defaults["dtype"]
         return fixed
 
-    def _check_unchanged(self):
+    def _follow_parameters(self):
         """Let a new learning rate take effect; raise for what the network has fixed."""
         for name, value in self._built_with.items():
             new, value = plain(getattr(self, name)), plain(value)
@@ -399,7 +399,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         if not is_known or not is_plain(X, row_shape, self._network.largest):
             check_is_fitted(self)
             X = validate_data(self, checked(X, "X"), reset=False, **_ACCEPTED)
-            X = self._check_rows(X)
+            X = self._validated_rows(X)
             self._network.check(X)
         return self._network.outputs(X)
 

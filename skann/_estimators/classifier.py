@@ -469,7 +469,7 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
-    def _check_target(self, y, reset, classes):
+    def _validated_target(self, y, reset, classes):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if reset:

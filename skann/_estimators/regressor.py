@@ -410,7 +410,7 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         outputs = self._outputs(X)
         return self._target.decode(outputs)
 
-    def _check_target(self, y, reset, classes):
+    def _validated_target(self, y, reset, classes):
         check_numeric(y, "y")
         y = y.astype("float64", copy=False)
         if reset:

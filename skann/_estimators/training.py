@@ -175,7 +175,7 @@ class TrainsNetwork(BaseEstimator):
     def _find_learning_rate(self, X, y, sample_weight, *bounds):
         """Make a learning rate range test, for ``skann.search``; nothing is fitted."""
         validate_parameters(self)
-        data = self._check_data(X, y, sample_weight, reset=True)
+        data = self._validated_data(X, y, sample_weight, reset=True)
         self._seeds = Seeds.draw(self.random_state)
         self._build(data)
         model = self._network.model
