@@ -17,6 +17,8 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 
 from skann import MLPKerasClassifier, MLPKerasRegressor
+from skann._network.arguments import COMPILE_PARAMETERS, NETWORK_PARAMETERS
+from skann._network.in_arrays import NEED_KERAS
 from skann._network.sources import Recipe
 from skann._training.numpy.initial import _initial
 from skann._training.numpy.trainer import DenseTrainer
@@ -504,3 +506,17 @@ def test_one_that_diverges_later_keeps_its_last_finite_weights():
     assert 0 < fragile.n_iter_ < 200
     assert all(np.isfinite(w).all() for w in fragile.model_.get_weights())
     assert np.isfinite(fragile.predict(X)).all()
+
+
+# What ``in_arrays.py`` looks at. A parameter that is neither here nor in NEED_KERAS
+# would be left out by small fits, in silence.
+LOOKED_AT = {
+    *("n_hidden", "n_neurons", "hidden_layer_sizes", "activation", "output_activation"),
+    *("kernel_initializer", "l1", "l2", "dtype"),
+    *("loss", "optimizer", "optimizer_kwargs", "learning_rate"),
+}
+
+
+def test_no_parameter_of_the_network_is_left_out():
+    looked_at = {*LOOKED_AT, *NEED_KERAS}
+    assert {*NETWORK_PARAMETERS, *COMPILE_PARAMETERS, "model_kwargs"} == looked_at

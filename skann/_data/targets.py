@@ -3,7 +3,7 @@
 ``TARGETS`` is the table: target type -> loss, output units, output activation.
 ``RegressionTarget`` carries y to the numbers a loss takes (``encode``) and the
 network's outputs back to what the user called y (``decode``); ``ClassificationTarget``
-in ``_classes.py`` does the same.
+in ``_data/classes.py`` does the same.
 """
 
 from dataclasses import dataclass

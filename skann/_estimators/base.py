@@ -293,7 +293,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         can = self.validation_fraction is not None or not needs_rows
         return can and len(data.rows) >= _ROWS_FOR_EARLY_STOPPING
 
-    def _is_watched(self, run):
+    def _needs_model(self, run):
         """Whether a fit needs its Keras model while it trains."""
         paths = (self.checkpoint_path, self.tensorboard_dir)
         files = any(path is not None for path in paths)
@@ -313,7 +313,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         source = network = self._recipe = None
         if is_own(self.model):
             source = recipe_of(params, defaults, problem, seed)
-        if source is not None and run is not None and not self._is_watched(run):
+        if source is not None and run is not None and not self._needs_model(run):
             network = network_in_arrays(source, n_steps=_n_steps(data, run))
         if network is None:
             network = self._model_built(params, defaults, problem, seed, source)

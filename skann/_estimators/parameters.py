@@ -20,7 +20,7 @@ from skann._network.arguments import signature_parameters
 from skann._network.numbers import Number
 from skann._runtime.private import HasMethods, StrOptions
 from skann._runtime.start import with_keras
-from skann._training.numpy.description import ACTIVATIONS
+from skann._training.numpy.stack import TRAINED_ACTIVATIONS
 from skann._training.schedules import FORMULAS
 
 PARTS = ("model", "optimizer", "loss", "compile")
@@ -140,7 +140,7 @@ def check_network_parameters(params):
 
 # Names that need no look into Keras.
 _KNOWN = {
-    "activations": {*ACTIVATIONS, "softmax"},
+    "activations": {*TRAINED_ACTIVATIONS, "softmax"},
     "initializers": {"he_uniform", "glorot_uniform"},
 }
 

@@ -88,7 +88,7 @@ class TrainsNetwork(BaseEstimator):
         asks_for_rate = self.learning_rate == "auto" and not hasattr(
             self, "learning_rate_"
         )
-        if self._is_watched(run) or asks_for_rate or is_limited_by_keras():
+        if self._needs_model(run) or asks_for_rate or is_limited_by_keras():
             return None
         if feed.rows_dtype != feed.dtype:
             return None
@@ -136,15 +136,15 @@ class TrainsNetwork(BaseEstimator):
             if run.verbose:
                 print(f"skann: learning rate {test.suggestion:.3g}, by a range test.")
         compares = not run.is_partial and self._compares_checkpoints()
-        watched = [self.monitor] if run.stops_early or compares else []
-        names = watched + monitor.monitors(run.callbacks)
+        monitored = [self.monitor] if run.stops_early or compares else []
+        names = monitored + monitor.monitors(run.callbacks)
         reported = parts.reported_by(model)
         unknown = monitor.check_monitors(
             names, reported, validation is not None, run.callbacks
         )
         monitor.check_callbacks(run.callbacks, model.metrics)
         way = monitor.direction_of(self.monitor, self.monitor_mode, model.metrics)
-        if watched or self.monitor.removeprefix("val_") in (reported or ()):
+        if monitored or self.monitor.removeprefix("val_") in (reported or ()):
             monitor.check_direction(self.monitor, way)
         run.direction = way
         own = [] if run.is_partial else self._own_callbacks(run)

@@ -9,20 +9,20 @@ from skann._network.arguments import filled_in, is_own
 from skann._network.network import Network
 from skann._runtime.start import computes_in_float32, is_limited_by_keras
 from skann._training.numpy.description import (
-    ACTIVATIONS,
     LOSSES,
     DenseLayer,
     Description,
     OptimizerSettings,
     cast,
 )
-from skann._training.numpy.initial import initial_parameters
+from skann._training.numpy.initial import VARIANCES, initial_parameters
+from skann._training.numpy.stack import TRAINED_ACTIVATIONS
 from skann._training.numpy.state import ArrayState
 from skann._training.work import compiling_pays
 from skann.models import initializer_name, kernel_seeds
 
-# Parameters that are to be None, 0 or empty.
-_UNUSED = (
+# Parameters that are not known here: they are to be None, 0 or empty.
+NEED_KERAS = (
     *("model_kwargs", "dropout", "normalization"),
     *("loss_kwargs", "metrics", "compile_kwargs"),
 )
@@ -65,13 +65,11 @@ def network_in_arrays(recipe, *, n_steps):
     description = Description(layers, loss, params["dtype"])
     if compiling_pays(n_steps, description.n_parameters):
         return None
-    seeds = kernel_seeds(recipe.seed)
-    named = params["kernel_initializer"]
-    parameters = initial_parameters(
-        description,
-        [initializer_name(a) if named == "auto" else named for a in activations],
-        [next(seeds) for _ in layers],
-    )
+    named, seeds = params["kernel_initializer"], kernel_seeds(recipe.seed)
+    names = [initializer_name(a) if named == "auto" else named for a in activations]
+    if not all(name in _INITIALIZERS for name in names):
+        return None
+    parameters = initial_parameters(description, names, [next(seeds) for _ in layers])
     rate = cast(params["learning_rate"])
     return Network(ArrayState(description, settings, rate, parameters), source=recipe)
 
@@ -81,8 +79,8 @@ def _is_known(params, problem):
     return (
         is_own(params["model"])
         and not is_limited_by_keras()
-        and not any(_is_given(params[name]) for name in _UNUSED)
-        and params["kernel_initializer"] in _INITIALIZERS
+        and not any(_is_given(params[name]) for name in NEED_KERAS)
+        and params["kernel_initializer"] in ("auto", *_INITIALIZERS)
         and params["dtype"] in ("float32", "float64")
         and isinstance(rate, Real)
         and rate < 1e38
@@ -91,7 +89,8 @@ def _is_known(params, problem):
     )
 
 
-_INITIALIZERS = ("auto", "he_uniform", "glorot_uniform")
+# What is looked for among them may be anything, and unhashable.
+_INITIALIZERS = tuple(VARIANCES)
 
 
 def _is_given(value):
@@ -110,7 +109,9 @@ def _activations(params):
     """Return the names of the hidden layers' activations, or None for others."""
     given, n_layers = params["activation"], len(_sizes(params))
     names = list(given) if isinstance(given, (list, tuple)) else [given] * n_layers
-    are_known = all(isinstance(name, str) and name in ACTIVATIONS for name in names)
+    are_known = all(
+        isinstance(name, str) and name in TRAINED_ACTIVATIONS for name in names
+    )
     return names if are_known and len(names) == n_layers else None
 
 

@@ -1,4 +1,4 @@
-"""What functions are described by, and what stands for one; see ``_description.py``.
+"""What functions are described by, and what stands for one; see ``walk.py``.
 
 Every function takes the walk and the thing.
 """

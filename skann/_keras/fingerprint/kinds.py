@@ -1,4 +1,4 @@
-"""What each kind of thing is described by; see ``_description.py``.
+"""What each kind of thing is described by; see ``walk.py``.
 
 Every function takes the walk and the thing.
 """

@@ -98,7 +98,7 @@ class _TooMuch(Exception):
 class _Walk:
     """One walk: tokens of what was seen, and the number of each thing.
 
-    The methods are for the functions of ``_kinds.py``.
+    The methods are for the functions of ``kinds.py``.
     """
 
     def __init__(

@@ -10,14 +10,13 @@ import numpy as np
 
 from skann._data.input_scale import InputScale
 from skann._data.unit import Unit
-
-ACTIVATIONS = {"linear", "relu", "tanh", "sigmoid"}
+from skann._training.numpy.stack import TRAINED_ACTIVATIONS
 
 # The output activations that a loss may follow. Keras computes cross-entropies of what
 # comes before a sigmoid or softmax.
 LOSSES = {
-    "mean_squared_error": ACTIVATIONS,
-    "mean_absolute_error": ACTIVATIONS,
+    "mean_squared_error": set(TRAINED_ACTIVATIONS),
+    "mean_absolute_error": set(TRAINED_ACTIVATIONS),
     "binary_crossentropy": {"sigmoid"},
     "categorical_crossentropy": {"softmax"},
     "sparse_categorical_crossentropy": {"softmax"},

@@ -30,11 +30,16 @@ def initial_parameters(description, initializers, seeds):
     return parameters
 
 
+# Keras' variance of a kernel's entries, by the numbers of its inputs and outputs.
+VARIANCES = {
+    "he_uniform": lambda fan_in, fan_out: 2.0 / fan_in,
+    "glorot_uniform": lambda fan_in, fan_out: 2.0 / (fan_in + fan_out),
+}
+
+
 def _initial(name, shape, dtype, seed):
     """Return a kernel as Keras' initializer of this name draws it, bit for bit."""
-    fan_in, fan_out = shape
-    scale = 2.0 / fan_in if name == "he_uniform" else 2.0 / (fan_in + fan_out)
-    limit = dtype.type(cast(math.sqrt(3.0 * scale)))
+    limit = dtype.type(cast(math.sqrt(3.0 * VARIANCES[name](*shape))))
     return _uniform(shape, dtype, seed) * (limit + limit) - limit
 
 

@@ -18,14 +18,13 @@ from skann._keras.unit_layer import unit_layer, unit_of
 from skann._keras.variables import read
 from skann._runtime import private
 from skann._training.numpy.description import (
-    ACTIVATIONS,
     LOSSES,
     DenseLayer,
     Description,
     OptimizerSettings,
     cast,
 )
-from skann._training.numpy.stack import Stack
+from skann._training.numpy.stack import TRAINED_ACTIVATIONS, Stack
 from skann._training.numpy.state import ArrayState
 
 _FUNCTIONS = {
@@ -234,7 +233,7 @@ def _is_known_layer(layer):
     return (
         is_plain_dense(layer)
         and layer.trainable
-        and is_keras_activation(layer.activation, {*ACTIVATIONS, "softmax"})
+        and is_keras_activation(layer.activation, {*TRAINED_ACTIVATIONS, "softmax"})
         and layer.compute_dtype in ("float32", "float64")
     )
 

@@ -31,8 +31,9 @@ def _relu(z, out=None):
     return np.maximum(z, 0.0, out=out)
 
 
-# Activation, and its derivative as a function of its own output; None is 1.
-_ACTIVATIONS = {
+# Activation, and its derivative as a function of its own output; None is 1. It takes
+# the output, for that is written over what the activation was given.
+TRAINED_ACTIVATIONS = {
     "linear": (_linear, None),
     "relu": (_relu, lambda a: a > 0),
     "tanh": (np.tanh, lambda a: 1.0 - a * a),
@@ -260,8 +261,8 @@ class _Room:
 
 def _laid_out(layer, start, parameters, gradient):
     # A softmax is part of its loss.
-    linear = _ACTIVATIONS["linear"]
-    activate, slope = _ACTIVATIONS.get(layer.activation, linear)
+    name = "linear" if layer.activation == "softmax" else layer.activation
+    activate, slope = TRAINED_ACTIVATIONS[name]
     shape = (layer.n_inputs + layer.use_bias, layer.n_outputs)
     here = slice(start, start + math.prod(shape))
     return _Layer(
