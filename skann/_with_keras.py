@@ -16,7 +16,7 @@ from skann._keras.state import (
 )
 from skann._keras.state import values_of as all_values_of
 from skann._keras.unit_layer import unit_of
-from skann._network.build import build_model, in_units, traits_of
+from skann._network.build import build_model, head_of, in_units
 from skann._network.keras_network import KerasNetwork
 from skann._network.mlp import mlp
 from skann._network.persistence import (
@@ -60,6 +60,7 @@ __all__ = [
     "early_stopping",
     "give_arrays",
     "has_misplaced_averages",
+    "head_of",
     "in_units",
     "is_serialisable",
     "losses_by_rate",
@@ -78,7 +79,6 @@ __all__ = [
     "thawed",
     "to_clone",
     "train",
-    "traits_of",
     "unit_of",
     "unknown_to_optimizer",
     "unpacked",

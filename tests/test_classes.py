@@ -15,7 +15,7 @@ from skann._data.classes import (
     is_for_classes,
     label_codes,
 )
-from skann._network.problem import Traits
+from skann._network.problem import Head
 from skann.exceptions import ModelError
 
 ABC = np.array(["a", "b", "c"])
@@ -23,8 +23,8 @@ INDICATOR = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]])
 
 
 def target(kind, loss, n_units, activation, classes=ABC, one_hot=False, **more):
-    traits = Traits(loss, more.pop("logits", False), n_units, activation, loss, **more)
-    return ClassificationTarget.learn(kind, classes, one_hot, traits)
+    head = Head(loss, more.pop("logits", False), n_units, activation, loss, **more)
+    return ClassificationTarget.learn(kind, classes, one_hot, head)
 
 
 # -- there and back -----------------------------------------------------------------

@@ -9,8 +9,8 @@ import pytest
 
 from skann._network.compile import (
     compile_arguments_of,
+    loss_and_logits,
     loss_of,
-    loss_traits,
     metrics_of,
     optimizer_of,
 )
@@ -101,7 +101,7 @@ def compiled(loss):
     ],
 )
 def test_what_a_compiled_model_says_of_its_loss(given, name, takes_logits):
-    assert loss_traits(compiled(given)) == (name, takes_logits)
+    assert loss_and_logits(compiled(given)) == (name, takes_logits)
 
 
 # -- optimizers ---------------------------------------------------------------------

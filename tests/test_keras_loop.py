@@ -201,8 +201,8 @@ CALLBACKS = SAID | OF_KERAS
 def way(request, monkeypatch):
     """The way of training, of a network that would be trained in NumPy."""
     if request.param in ("graph", "compiled"):
-        monkeypatch.setattr(loop, "is_plain", lambda *of: False)
-        monkeypatch.setattr(trainer, "is_known", lambda *of, **how: False)
+        monkeypatch.setattr(loop, "is_trained_in_numpy", lambda *of: False)
+        monkeypatch.setattr(trainer, "is_evaluated_in_numpy", lambda *of, **how: False)
     if request.param == "compiled":
         monkeypatch.setattr(work, "STEPS_WORTH_COMPILING", 0)
     return request.param

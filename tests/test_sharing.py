@@ -41,7 +41,7 @@ from skann._runtime.seeds import in_order
 from skann._training.graph.cache import PROGRAMS, description_of
 from skann._training.graph.program import prepare
 from skann._training.loop import train
-from skann._training.numpy.recognised import is_plain
+from skann._training.numpy.recognised import is_trained_in_numpy
 
 BATCH, ROWS, EPOCHS = 4, 10, 2
 
@@ -177,7 +177,7 @@ def test_what_numpy_does_not_know_is_not_computed_there(pair):
     with contextlib.closing(pair()) as cases:
         model, feed = made(next(cases))
         prepare(model, feed)
-        assert is_plain(model, feed.row_shape)
+        assert is_trained_in_numpy(model, feed.row_shape)
     trained_by_itself(pair)
 
 

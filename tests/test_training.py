@@ -11,7 +11,7 @@ from skann._training.graph.cache import PROGRAMS
 from skann._training.graph.last_batch import can_be_filled_up
 from skann._training.graph.program import prepare
 from skann._training.loop import train
-from skann._training.numpy.recognised import Evaluation, is_plain
+from skann._training.numpy.recognised import Evaluation, is_trained_in_numpy
 from skann._training.numpy.trainer import DenseTrainer
 
 N_FEATURES, BATCH = 5, 16
@@ -560,5 +560,5 @@ def test_what_numpy_does_not_know_is_left_to_tensorflow(float64, model, compiled
         "loss": keras.losses.MeanSquaredError(dtype="float64"),
         "optimizer": keras.optimizers.Adam(),
     }
-    assert is_plain(dense(**plain), (N_FEATURES,))
-    assert not is_plain(model(**{**plain, **compiled_with}), (N_FEATURES,))
+    assert is_trained_in_numpy(dense(**plain), (N_FEATURES,))
+    assert not is_trained_in_numpy(model(**{**plain, **compiled_with}), (N_FEATURES,))

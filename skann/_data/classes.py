@@ -42,8 +42,8 @@ class ClassificationTarget:
     unit = dtype = None
 
     @classmethod
-    def learn(cls, kind, classes, is_one_hot, traits):
-        """Choose coding and link for a network of such traits.
+    def learn(cls, kind, classes, is_one_hot, head):
+        """Choose coding and link for a network of such a head.
 
         Raises
         ------
@@ -52,11 +52,11 @@ class ClassificationTarget:
         """
         if kind == "multilabel-indicator":
             coding = "indicator"
-        elif traits.n_units == 1:
+        elif head.n_units == 1:
             coding = "column"
         else:
-            coding = "codes" if "sparse" in traits.loss else "one-hot"
-        link = _link(coding, traits)
+            coding = "codes" if "sparse" in head.loss else "one-hot"
+        link = _link(coding, head)
         return cls(kind, classes, is_one_hot, coding, link)
 
     def encode(self, y):
@@ -141,16 +141,16 @@ _SCALES = {"margin": (1.0, 0.5), "difference": (0.0, 1.0), "clip": (0.0, 1.0)}
 _PROBABILITIES = {"sigmoid", "softmax", "hard_sigmoid", "unknown"}
 
 
-def _link(coding, traits):
-    loss, output_activation = traits.loss, traits.output_activation
-    from_logits = traits.from_logits
+def _link(coding, head):
+    loss, output_activation = head.loss, head.output_activation
+    from_logits = head.from_logits
     if loss == "categorical_hinge":
         return "difference" if coding == "one-hot" else "margin"
     if "hinge" in loss:
         return "margin"
     if from_logits and output_activation in ("sigmoid", "softmax"):
-        if "focal" in loss or traits.is_cast:
-            where = ", in another type than the loss's," if traits.is_cast else ""
+        if "focal" in loss or head.is_cast:
+            where = ", in another type than the loss's," if head.is_cast else ""
             raise ModelError(
                 f"The loss {loss} takes logits, from_logits=True, which an output "
                 f"activation of {output_activation!r}{where} does not give. Use "

@@ -22,7 +22,7 @@ def check_numeric(values, name):
 _FLOATS = (np.dtype("float64"), np.dtype("float32"))
 
 
-def is_plain(X, row_shape, largest):
+def needs_no_check(X, row_shape, largest):
     """Whether X is an array of such rows in which no check would find a fault.
 
     scikit-learn's validation takes as long as the network's outputs for a few rows.

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skann._data.input import checked
 from skann._data.input_scale import learn_input_scale
-from skann._data.rows import Data, check_numeric, is_plain
+from skann._data.rows import Data, check_numeric, needs_no_check
 from skann._data.validation import HoldOut, check_groups, own_validation_set
 from skann._estimators.fitted import HoldsNetwork
 from skann._estimators.keras_arguments import refuse
@@ -199,13 +199,13 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
     def _validated_target(self, y, reset, classes):
         """Return y checked, and set what is learned of it when `reset`."""
 
-    def _is_told_more(self, traits, data):
+    def _is_told_more(self, head, data):
         """Learn of the network what y's columns are; return whether that is new."""
         return False
 
     @abstractmethod
-    def _learn_target(self, traits, data):
-        """Return the target's encoding for a network's traits and the training rows."""
+    def _learn_target(self, head, data):
+        """Return the target's encoding for a network's head and the training rows."""
 
     @abstractmethod
     def _labels(self, y):
@@ -318,11 +318,11 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         if network is None:
             network = self._model_built(params, defaults, problem, seed, source)
         self._network = network
-        traits = self._network.traits(self._row_shape)
-        if self._is_told_more(traits, data):
+        head = self._network.head(self._row_shape)
+        if self._is_told_more(head, data):
             self._build(data, run)  # What y is decides on loss and shapes.
             return
-        self._target = self._learn_target(traits, data)
+        self._target = self._learn_target(head, data)
         units = self._learn_input_scale(data), self._target.unit
         if units != (None, None):
             self._network.take_units(*units)
@@ -396,7 +396,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         known = vars(self)
         is_known = "_network" in known and "feature_names_in_" not in known
         row_shape = known.get("_row_shape")
-        if not is_known or not is_plain(X, row_shape, self._network.largest):
+        if not is_known or not needs_no_check(X, row_shape, self._network.largest):
             check_is_fitted(self)
             X = validate_data(self, checked(X, "X"), reset=False, **_ACCEPTED)
             X = self._validated_rows(X)

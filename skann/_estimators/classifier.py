@@ -501,18 +501,18 @@ class MLPKerasClassifier(ClassifierMixin, BaseMLPKeras):
         self._is_one_hot, self._kind = True, "multiclass"
         return True
 
-    def _is_told_more(self, traits, data):
+    def _is_told_more(self, head, data):
         parts = [data] if data.validation is None else [data, data.validation]
         ys = [part.y for part in parts]
-        return self._settle_kind(traits.loss, traits.output_activation, *ys)
+        return self._settle_kind(head.loss, head.output_activation, *ys)
 
     def _problem(self):
         columns = 1 if self._is_one_hot else self.n_outputs_
         return Problem(self._row_shape, self._kind, columns, self.classes_)
 
-    def _learn_target(self, traits, data):
+    def _learn_target(self, head, data):
         return ClassificationTarget.learn(
-            self._kind, self.classes_, self._is_one_hot, traits
+            self._kind, self.classes_, self._is_one_hot, head
         )
 
     def _labels(self, y):

@@ -425,14 +425,14 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
     def _problem(self):
         return Problem(self._row_shape, "regression", self.n_outputs_)
 
-    def _learn_target(self, traits, data):
+    def _learn_target(self, head, data):
         # What a loss of the user's own takes, its name does not say.
-        if is_keras_loss(traits.compiled_loss) and not traits.from_logits:
-            check_probabilities(traits.loss, traits.output_activation)
-        unit = self._learn_unit(traits, data) if self.normalize_y else None
+        if is_keras_loss(head.compiled_loss) and not head.from_logits:
+            check_probabilities(head.loss, head.output_activation)
+        unit = self._learn_unit(head, data) if self.normalize_y else None
         return RegressionTarget(data.y.ndim, unit)
 
-    def _learn_unit(self, traits, data):
+    def _learn_unit(self, head, data):
         """Return the unit of y, or None where y is left as it is."""
         asked = self.normalize_y is True
         if not asked and not is_own(self.model):
@@ -440,9 +440,9 @@ class MLPKerasRegressor(RegressorMixin, BaseMLPKeras):
         unit, reason = learn_unit(
             columns_of(data.y),
             data.sample_weight,
-            traits.compiled_loss,
-            traits.output_activation,
-            traits.n_units,
+            head.compiled_loss,
+            head.output_activation,
+            head.n_units,
         )
         if asked and unit is None:
             raise ValueError(

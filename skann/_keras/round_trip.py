@@ -66,7 +66,7 @@ def frozen(model, is_only_way):
     again = None
     try:
         made = serialisation.freeze(model)
-        if not is_known(model):
+        if not need_not_be_tried(model):
             # Their `from_config` may take out of the configuration what it reads.
             made_of = serialisation.serialise(model)
             again = serialisation.refill(serialisation.deserialise(*made_of), made)
@@ -96,7 +96,7 @@ def copy_model(model):
         restore(copy, state)
     except Exception as error:  # Code of the user's runs.
         raise _error(model, _said(error)) from error
-    if not (is_known(model) or _are_alike(model, copy, in_outputs=True)):
+    if not (need_not_be_tried(model) or _are_alike(model, copy, in_outputs=True)):
         raise _error(model, f"{_first_that_differs(model, copy)} is another one then.")
     return copy
 
@@ -116,7 +116,7 @@ def _error(model, why):
     )
 
 
-def is_known(model):
+def need_not_be_tried(model):
     """Whether a model is one of which it need not be tried."""
     things = list(serialisation.things_in(model))
     return (

@@ -31,13 +31,13 @@ from skann._network.arguments import (
 )
 from skann._network.compile import (
     compile_arguments_of,
+    loss_and_logits,
     loss_of,
-    loss_traits,
     metrics_of,
     optimizer_of,
 )
 from skann._network.precision import takes_float64
-from skann._network.problem import Traits
+from skann._network.problem import Head
 from skann._network.scikeras import KerasClassifier, KerasRegressor
 from skann._runtime import start
 from skann._runtime.text import one_line
@@ -265,8 +265,8 @@ def _output_shape(model, input_shape, build_fn):
     return getattr(outputs, "shape", None)
 
 
-def traits_of(model, input_shape):
-    """Return the traits of a network that was checked before."""
+def head_of(model, input_shape):
+    """Return the head of a network that was checked before."""
     layer = model.layers[-1] if model.layers else None
     activation = "unknown"
     if isinstance(layer, (keras.layers.Dense, keras.layers.Activation)):
@@ -277,5 +277,5 @@ def traits_of(model, input_shape):
     loss = only(model.loss)
     types = getattr(layer, "compute_dtype", None), getattr(loss, "dtype", "float32")
     is_cast = len(set(types)) > 1
-    name, from_logits = loss_traits(model)
-    return Traits(name, from_logits, n_units, activation, loss, is_cast)
+    name, from_logits = loss_and_logits(model)
+    return Head(name, from_logits, n_units, activation, loss, is_cast)

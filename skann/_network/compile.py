@@ -278,7 +278,7 @@ _COMPILE_ARGUMENTS = {
 _OWN_PARAMETERS = ("loss", "metrics", "optimizer")
 
 
-def loss_traits(model):
+def loss_and_logits(model):
     """Return the name of a compiled model's loss, and whether it takes logits."""
     loss = only(model.loss)
     if isinstance(loss, keras.losses.Loss):

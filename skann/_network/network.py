@@ -13,7 +13,7 @@ from typing import Any
 
 from skann._data.rows import check_fits, largest_of
 from skann._keras.names import canonical_name
-from skann._network.problem import Traits
+from skann._network.problem import Head
 from skann._network.stack import Stack, layers_of
 from skann._runtime.start import with_keras
 from skann._training.numpy.fit import train_in_numpy
@@ -96,14 +96,14 @@ class Network:
         else:
             self.model.optimizer.learning_rate = rate
 
-    def traits(self, row_shape):
-        """Return what the target's encoding depends on (Traits)."""
+    def head(self, row_shape):
+        """Return what the target's encoding depends on (Head)."""
         if self._arrays is None:
-            return with_keras().traits_of(self.model, row_shape)
+            return with_keras().head_of(self.model, row_shape)
         description = self._arrays.description
         loss, last = description.loss, description.layers[-1]
         name = canonical_name(loss)
-        return Traits(name, False, last.n_outputs, last.activation, loss)
+        return Head(name, False, last.n_outputs, last.activation, loss)
 
     def has_hidden_layers(self):
         """Whether the network is skann's own and more than a linear model."""

@@ -40,8 +40,8 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Traits:
-    """What the encoding of a target depends on, of a network.
+class Head:
+    """Outputs and loss of a network, on which the encoding of a target depends.
 
     Attributes
     ----------

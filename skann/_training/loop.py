@@ -9,7 +9,7 @@ from skann._training.graph.program import (
 )
 from skann._training.graph.trainer import Trainer
 from skann._training.keras_fit import train_by_keras
-from skann._training.numpy.recognised import KerasState, is_plain
+from skann._training.numpy.recognised import KerasState, is_trained_in_numpy
 from skann._training.numpy.trainer import DenseTrainer
 from skann._training.restoring import (
     EarlyStopping,
@@ -74,16 +74,16 @@ def train(
         If ``engine="compiled"`` and this cannot run compiled.
     """
     rows, of_steps = (feed, validation, batch_size, row_order), (unit, schedule)
-    guard = KeepFinite(unit)
+    keep_finite = KeepFinite(unit)
     # A fit before may have left the epoch at which it was to begin.
     forget_first_epoch(model)
     watched = not all(isinstance(c, ReadsWeights) for c in callbacks)
-    given, callbacks = callbacks, _in_order(callbacks, guard)
+    given, callbacks = callbacks, _in_order(callbacks, keep_finite)
 
     def by_keras(callbacks, initial_epoch):
         work = (callbacks, initial_epoch, epochs, verbose)
         train_by_keras(model, *rows, *work, *of_steps)
-        return _trained("keras", guard, given)
+        return _trained("keras", keep_finite, given)
 
     if engine == "keras":
         return by_keras(callbacks, initial_epoch)
@@ -115,17 +115,17 @@ def train(
     except NotCompilable as reason:
         _tell(reason, engine, verbose)
         return by_keras(callbacks, initial_epoch)
-    return _trained(run.engine, guard, given)
+    return _trained(run.engine, keep_finite, given)
 
 
-def _in_order(callbacks, guard):
+def _in_order(callbacks, keep_finite):
     """Return callbacks in the order in which they are called.
 
     What one adds to the logs is there for those after it. Weights are put back before
     any of them hears of the end.
     """
     keepers = [c for c in callbacks if isinstance(c, EarlyStopping)]
-    return [Restore(*keepers, guard), *callbacks, guard]
+    return [Restore(*keepers, keep_finite), *callbacks, keep_finite]
 
 
 def _tell(reason, engine, verbose):
@@ -139,12 +139,14 @@ def _tell(reason, engine, verbose):
         print(f"skann: training by keras.Model.fit, because {reason}.")
 
 
-def _trained(engine, guard, callbacks):
-    is_finite = guard.diverged_epoch is None or guard.weights is not None
+def _trained(engine, keep_finite, callbacks):
+    is_finite = keep_finite.diverged_epoch is None or keep_finite.weights is not None
     restored = restored_epoch(callbacks)
     if restored is not None:
-        restored -= guard.first_epoch
-    return Trained(guard.history, engine, guard.diverged_epoch, is_finite, restored)
+        restored -= keep_finite.first_epoch
+    return Trained(
+        keep_finite.history, engine, keep_finite.diverged_epoch, is_finite, restored
+    )
 
 
 def trainer_for(
@@ -169,7 +171,7 @@ def trainer_for(
     if schedule is not None:  # A callback may have compiled the model anew.
         check_has_rate(model, schedule.name)
     arguments = (model, feed, validation, batch_size, row_order)
-    plain = feed.rows_dtype == feed.dtype and is_plain(model, feed.row_shape)
+    plain = feed.rows_dtype == feed.dtype and is_trained_in_numpy(model, feed.row_shape)
     if plain and not compiling_pays(n_steps, model.count_params()):
         state = KerasState(model)
         return DenseTrainer(model, state, *arguments[1:], watched, schedule)

@@ -11,7 +11,7 @@ from skann._runtime import fork
 from skann._training.graph.program import check_compilable, program_for
 from skann._training.graph.program_variables import ProgramVariables
 from skann._training.graph.widths import shared_units
-from skann._training.numpy.recognised import Evaluation, is_known
+from skann._training.numpy.recognised import Evaluation, is_evaluated_in_numpy
 from skann._training.numpy.stack import show_loss
 from skann._training.work import compiling_pays
 
@@ -74,27 +74,27 @@ class Trainer:
         is_compiled = compiling_pays(n_steps) and len(feed) >= batch_size
         self.engine = "compiled" if is_compiled else "graph"
         mode = "train" if schedule is None else "scheduled"
-        self._train = self._phase(feed, batch_size, mode, n_steps)
+        self._train = self._pass_over(feed, batch_size, mode, n_steps)
         # The loss of a plain stack needs no program of its own.
         self._evaluation = None
         known = feed.rows_dtype == feed.dtype and (
-            is_known(model, feed.row_shape, dropout=True)
+            is_evaluated_in_numpy(model, feed.row_shape, dropout=True)
         )
         if validation is not None and known:
             self._evaluation = Evaluation(model, validation)
         with _meanwhile(self._train.compile, self._train.needs_compiling):
             if validation is not None and self._evaluation is None:
-                self._test = self._phase(validation, batch_size, "test", n_steps)
+                self._test = self._pass_over(validation, batch_size, "test", n_steps)
                 if self._test.needs_compiling:
                     self._test.compile()
 
-    def _phase(self, feed, batch_size, mode, n_steps):
+    def _pass_over(self, feed, batch_size, mode, n_steps):
         pays = compiling_pays(n_steps)
         units = shared_units(self.model, n_steps) if pays else None
         how = (batch_size, mode, pays and len(feed) >= batch_size)
         program = program_for(self.model, units, feed, *how)
         self._variables.take_shapes(program.shapes)
-        return Phase(feed, batch_size, program, self._variables.values)
+        return Pass(feed, batch_size, program, self._variables.values)
 
     def epoch(self, epoch):
         """Train for one epoch and return its logs (dict of float)."""
@@ -171,7 +171,7 @@ def _meanwhile(work, needed):
         doing.result()
 
 
-class Phase:
+class Pass:
     """One pass of a model's program over a feed."""
 
     def __init__(self, feed, batch_size, program, variables):

@@ -57,7 +57,7 @@ _OPTIMIZER_SETTINGS = {
 }
 
 
-def is_plain(model, row_shape):
+def is_trained_in_numpy(model, row_shape):
     """Whether a compiled model is one whose steps are known here."""
     optimizer = model.optimizer
     return (
@@ -65,7 +65,7 @@ def is_plain(model, row_shape):
         and isinstance(private.rate_of(optimizer), keras.Variable)
         and has(vars(optimizer), _OPTIMIZER_SETTINGS)
         and is_as_made(optimizer)
-        and is_known(model, row_shape)
+        and is_evaluated_in_numpy(model, row_shape)
     )
 
 
@@ -75,7 +75,7 @@ class KerasState:
     Parameters
     ----------
     model : keras.Sequential
-        For which `is_plain` holds; its variables are created.
+        For which `is_trained_in_numpy` holds; its variables are created.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class KerasState:
         """The learning rate as it is now."""
         return float(*read(own_values([self._rate])))
 
-    def take(self, parameters, slots):
+    def fill(self, parameters, slots):
         """Fill vectors of parameters, and return the number of steps taken."""
         for variables, vector in self._pairs(parameters, slots):
             values = read(own_values(variables))
@@ -111,7 +111,7 @@ class KerasState:
                 part[...] = value
         return int(*read(own_values([self._optimizer.iterations])))
 
-    def give(self, parameters, slots, n_steps):
+    def keep(self, parameters, slots, n_steps):
         """Take the values of vectors of parameters, and the number of steps."""
         for variables, vector in self._pairs(parameters, slots):
             values = own_values(variables)
@@ -142,13 +142,13 @@ def array_state_of(model, row_shape):
 
     None where it is no stack that is computed in NumPy.
     """
-    if not is_plain(model, row_shape) or not model.optimizer.built:
+    if not is_trained_in_numpy(model, row_shape) or not model.optimizer.built:
         return None
     state = KerasState(model)
     n_slots = 2 if state.settings.kind == "adam" else 1
     shape, dtype = state.description.n_parameters, state.description.dtype
     parameters, *slots = (np.zeros(shape, dtype) for _ in range(1 + n_slots))
-    n_steps = state.take(parameters, slots)
+    n_steps = state.fill(parameters, slots)
     return ArrayState(
         state.description, state.settings, state.rate, parameters, slots, n_steps
     )
@@ -157,12 +157,12 @@ def array_state_of(model, row_shape):
 def give_arrays(model, arrays):
     """Give a model the weights and the optimizer state that arrays hold."""
     with eagerly():  # Whoever asks for the model may be traced.
-        KerasState(model).give(arrays.parameters, arrays.slots, arrays.n_steps)
+        KerasState(model).keep(arrays.parameters, arrays.slots, arrays.n_steps)
         model.optimizer.learning_rate = arrays.rate
 
 
 def described(model):
-    """Return the description of a model for which `is_known` holds."""
+    """Return the description of a model for which `is_evaluated_in_numpy` holds."""
     layers = dense_layers(model)
     description = tuple(map(_described_layer, layers))
     kind = canonical_name(model.loss), layers[0].variable_dtype
@@ -170,7 +170,7 @@ def described(model):
 
 
 def dense_layers(model):
-    """Return the dense layers of a model for which `is_known` holds."""
+    """Return the dense layers of a model for which `is_evaluated_in_numpy` holds."""
     return [x for x in model.layers if isinstance(x, keras.layers.Dense)]
 
 
@@ -187,7 +187,7 @@ def _described_layer(layer):
     )
 
 
-def is_known(model, row_shape, dropout=False):
+def is_evaluated_in_numpy(model, row_shape, dropout=False):
     """Whether a compiled model is a stack whose loss can be computed here.
 
     With `dropout`, it may have dropout layers, which do nothing in an evaluation.
@@ -246,10 +246,10 @@ def _is_known_loss(model, activation, dtype):
         return False
     settings = {**private.settings_of(loss), "reduction": loss.reduction}
     is_its_own = loss.fn is _FUNCTIONS[type(loss)]
-    is_known = activation in LOSSES[canonical_name(loss)] and has(
+    does_match = activation in LOSSES[canonical_name(loss)] and has(
         settings, _LOSS_SETTINGS
     )
-    return is_its_own and is_known
+    return is_its_own and does_match
 
 
 def has(config, settings):

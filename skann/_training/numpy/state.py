@@ -62,13 +62,13 @@ class ArrayState:
         """Return a state that training this one does not change."""
         return replace(self)
 
-    def take(self, parameters, slots):
+    def fill(self, parameters, slots):
         """Fill vectors of parameters, and return the number of steps taken."""
         parameters[...] = self.parameters
         for own, slot in zip(self.slots, slots, strict=True):
             slot[...] = own
         return self.n_steps
 
-    def give(self, parameters, slots, n_steps):
+    def keep(self, parameters, slots, n_steps):
         """Take the values of vectors of parameters, and the number of steps."""
         self.parameters, self.slots, self.n_steps = parameters, slots, n_steps

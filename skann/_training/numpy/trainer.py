@@ -150,11 +150,11 @@ class DenseTrainer:
 
     def _pull(self):
         optimizer = self._optimizer
-        optimizer.n_steps = self._state.take(self._stack.parameters, optimizer.slots)
+        optimizer.n_steps = self._state.fill(self._stack.parameters, optimizer.slots)
 
     def _publish(self):
         optimizer = self._optimizer
-        self._state.give(self._stack.parameters, optimizer.slots, optimizer.n_steps)
+        self._state.keep(self._stack.parameters, optimizer.slots, optimizer.n_steps)
 
 
 # Of BLAS: y += a x in place, in one pass.
