@@ -16,8 +16,10 @@ from sklearn.preprocessing import RobustScaler
 from skann import MLPKerasClassifier, MLPKerasRegressor
 from skann._data.input_scale import learn_input_scale
 from skann._keras.input_layers import NAMES, input_layers
+from skann._keras.unit_layer import unit_layer
 from skann._training import work
-from skann._training.graph.cache import PROGRAMS
+from skann._training.graph.cache import PROGRAMS, description_of
+from skann._training.graph.tracing import same_names_everywhere
 from skann.exceptions import ModelError
 
 RNG = np.random.default_rng(0)
@@ -133,7 +135,7 @@ def test_every_way_trains_as_keras_does(way, monkeypatch):
         np.testing.assert_allclose(model.history_[name], values, rtol=rtol)
     np.testing.assert_allclose(model.predict(X), by_keras.predict(X), rtol=rtol)
     outputs = model.model_.predict(X, verbose=0)[:, 0]
-    np.testing.assert_allclose(model.predict(X), outputs, rtol=1e-4)
+    np.testing.assert_allclose(model.predict(X), outputs, rtol=1e-4, atol=1e-5)
     assert [layer.name for layer in model.model_.layers[:3]] == list(NAMES)
 
 
@@ -271,3 +273,100 @@ def test_a_network_that_has_the_layers_is_not_given_them_again():
     MLPKerasRegressor(ready, epochs=1).fit(X, Y)
     with pytest.raises(ModelError, match=r"normalize_X=True .* has them already"):
         MLPKerasRegressor(ready, normalize_X=True, epochs=1).fit(X, Y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("far", [1e3, 1e5, 1e7])
+def test_columns_far_from_0(dtype, far):
+    rows = RNG.normal(size=(200, 2)) + far
+    y = rows @ [1.0, -1.0]
+    params = {**SCALED, "dtype": dtype, "epochs": 20, "normalize_y": False}
+    model = MLPKerasRegressor(**params).fit(rows, y)
+    by_keras = MLPKerasRegressor(**params, engine="keras").fit(rows, y)
+    rtol = 1e-3 if dtype == "float32" else 1e-6
+    np.testing.assert_allclose(model.loss_curve_, by_keras.loss_curve_, rtol=rtol)
+    # What is predicted is what was trained: rows of the network's type.
+    outputs = np.asarray(model.model_(rows.astype(dtype)))[:, 0]
+    np.testing.assert_allclose(model.predict(rows), outputs, rtol=1e-4, atol=1e-4)
+    copied = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copied.predict(rows), model.predict(rows))
+
+
+def test_rows_in_step_with_those_that_are_looked_at():
+    column = np.arange(9_000_000) % 5
+    scale = learned(np.column_stack([column, column])).scale
+    np.testing.assert_allclose(scale, 1 / (3 - 1) / 3, rtol=1e-6)
+
+
+def test_rows_one_by_one():
+    model = MLPKerasRegressor(**SCALED, learning_rate=0.01)
+    rows = RNG.normal(size=(400, 2))
+    y = rows[:, 0] - rows[:, 1]
+    for i in range(400):
+        model.partial_fit(rows[i : i + 1], y[i : i + 1])
+    assert np.corrcoef(model.predict(rows), y)[0, 1] > 0.9
+
+
+def takes_ids():
+    layers = [keras.Input((2,)), keras.layers.Embedding(10, 3), keras.layers.Flatten()]
+    return keras.Sequential([*layers, keras.layers.Dense(1)])
+
+
+def takes_integers():
+    return keras.Sequential([keras.Input((2,), dtype="int32"), keras.layers.Dense(1)])
+
+
+@pytest.mark.parametrize("build", [takes_ids, takes_integers])
+def test_numbers_of_categories_are_not_scaled(build):
+    ids = RNG.integers(0, 10, size=(60, 2))
+    with pytest.raises(ModelError, match="normalize_X=True would scale numbers of"):
+        MLPKerasRegressor(build, normalize_X=True, epochs=1).fit(ids, ids[:, 0])
+
+
+def test_predictions_within_a_fit_by_keras():
+    params = {**SCALED, "activation": "mish", "engine": "keras", "warm_start": True}
+    model = MLPKerasRegressor(**params).fit(X, Y)
+    expected = copy.deepcopy(model).fit(X, Y).loss_curve_
+
+    def predict(epoch, logs):
+        PROGRAMS.clear()
+        model.predict(X[:5])
+
+    asks = keras.callbacks.LambdaCallback(on_epoch_begin=predict)
+    model.fit(X, Y, callbacks=[asks])
+    np.testing.assert_allclose(model.loss_curve_, expected, rtol=1e-6)
+
+
+def test_units_are_known_while_a_program_is_traced():
+    model = MLPKerasRegressor(**SCALED, dropout=0.1).fit(X, Y).model_
+    description = description_of(model)
+    with same_names_everywhere(model, description, "train"):
+        assert len(input_layers(model)) == 3
+        assert unit_layer(model) is not None
+
+
+def test_a_build_function_may_return_a_network_that_has_them():
+    trained = MLPKerasRegressor(**SCALED).fit(X, Y).model_
+
+    def build():
+        network = keras.models.clone_model(trained)
+        network.compile("adam", lambda y, p: keras.ops.mean((y - p) ** 2, axis=-1))
+        return network
+
+    model = MLPKerasRegressor(build, epochs=1, random_state=0).fit(X, Y)
+    copied = copy.deepcopy(model)
+    np.testing.assert_array_equal(copied.predict(X), model.predict(X))
+
+
+def test_images_of_channels_first_are_not_rescaled(monkeypatch):
+    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    with pytest.raises(ValueError, match=r"normalize_X=True .* 'channels_first'"):
+        MLPKerasRegressor(**SCALED).fit(X, Y)
+    model = MLPKerasRegressor(**{**SCALED, "normalize_X": "auto"}).fit(X, Y)
+    assert input_layers(model.model_) == []
+
+
+def test_numbers_are_not_changed_in_place():
+    model = MLPKerasRegressor(**SCALED).fit(X, Y)
+    with pytest.raises(ValueError, match="read-only"):
+        model.model_.layers[0].scale[0] = 5.0

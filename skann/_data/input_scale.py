@@ -20,8 +20,8 @@ from skann._data.feed import dense_rows
 # The range is from minus to plus this.
 BOUND = 3.0
 
-# Quartiles are those of no more numbers than these, or rows, evenly spaced: more would
-# not move them.
+# Quartiles are those of no more numbers than these, or rows, drawn: more would not move
+# them.
 _MOST_NUMBERS, _ENOUGH_ROWS = 2**22, 1000
 
 # The quantiles are sums of weights that are rounded.
@@ -43,13 +43,14 @@ class InputScale:
 
     def applied(self, x):
         """Return rows in the range, of the type of `x`, as the Keras layers do it."""
-        z = (x * self.scale + self.offset).astype(x.dtype, copy=False)
+        with np.errstate(over="ignore"):  # What is infinite is at the bound.
+            z = (x * self.scale + self.offset).astype(x.dtype, copy=False)
         np.tanh(z, out=z)
         z *= x.dtype.type(BOUND)
         return z
 
 
-def learn_input_scale(X, rows, sample_weight):
+def learn_input_scale(X, rows, sample_weight, are_all=True):
     """Return how the columns of X are scaled (InputScale).
 
     A column is centred at its median and divided by the distance of its quartiles;
@@ -63,17 +64,32 @@ def learn_input_scale(X, rows, sample_weight):
         The training rows.
     sample_weight : ndarray of shape (n_rows,) or None
         A row of weight 2 counts as two.
+    are_all : bool, default=True
+        Whether these are all rows there will be. Where more will come, a column of
+        equal values is centred only.
     """
-    step = -(-len(rows) // max(_ENOUGH_ROWS, _MOST_NUMBERS // X.shape[1]))
-    weight = None if sample_weight is None else sample_weight[::step]
-    values = dense_rows(X, rows[::step], np.float64)
+    some = _looked_at(len(rows), max(_ENOUGH_ROWS, _MOST_NUMBERS // X.shape[1]))
+    weight = None if sample_weight is None else sample_weight[some]
+    values = dense_rows(X, rows[some], np.float64)
     low, first, median, third, high = _quantiles(
         values, weight, (0, 0.25, 0.5, 0.75, 1)
     )
     scale = np.where(_differ(first, third), 1.0, 0.0) * _inverse(third - first)
     by_range = np.where(_differ(low, high), 2.0, 0.0) * _inverse(high - low)
-    scale = np.where(scale > 0, scale, by_range) / BOUND
+    scale = np.where(scale > 0, scale, by_range)
+    if not are_all:
+        scale = np.where(scale > 0, scale, 1.0)
+    scale = scale / BOUND
     return InputScale(scale, -median * scale)
+
+
+def _looked_at(n_rows, most):
+    """Return positions of rows: all of them, or some, always the same."""
+    if n_rows <= most:
+        return slice(None)
+    # Evenly spaced ones might fall in step with the rows.
+    some = np.random.default_rng(0).choice(n_rows, most, replace=False, shuffle=False)
+    return np.sort(some)
 
 
 def _quantiles(values, weight, at):

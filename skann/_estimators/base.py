@@ -36,7 +36,7 @@ from skann._network.size import check_size
 from skann._network.sources import recipe_of
 from skann._runtime.private import fit_context
 from skann._runtime.seeds import Seeds
-from skann._runtime.start import is_of_keras, with_keras
+from skann._runtime.start import is_of_keras, keras_setting, with_keras
 from skann._training.monitor import monitors
 
 if TYPE_CHECKING:
@@ -323,7 +323,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
             self._build(data, run)  # What y is decides on loss and shapes.
             return
         self._target = self._learn_target(head, data)
-        units = self._learn_input_scale(data), self._target.unit
+        units = self._learn_input_scale(data, run), self._target.unit
         if units != (None, None):
             self._network.take_units(*units)
             if self._recipe is not None:
@@ -331,9 +331,16 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         for name in _OF_A_FIT:
             self.__dict__.pop(name, None)
 
-    def _learn_input_scale(self, data):
+    def _learn_input_scale(self, data, run):
         """Return how X is brought to a common range, or None where it is left."""
         is_table = len(self._row_shape) == 1
+        if keras_setting("image_data_format") == "channels_first":
+            if self.normalize_X is True:
+                raise ValueError(
+                    "normalize_X=True cannot be used where Keras is set to "
+                    "'channels_first': it rescales images then, not columns."
+                )
+            return None
         if self.normalize_X is True and not is_table:
             raise ValueError(
                 "normalize_X=True is for tables, and X has rows of shape "
@@ -342,7 +349,10 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
         own = is_own(self.model) and is_table and self._network.has_hidden_layers()
         if not self.normalize_X or (self.normalize_X == "auto" and not own):
             return None
-        return learn_input_scale(data.X, data.rows, data.sample_weight)
+        more_will_come = run is not None and run.is_partial
+        return learn_input_scale(
+            data.X, data.rows, data.sample_weight, are_all=not more_will_come
+        )
 
     def _model_built(self, params, defaults, problem, seed, source):
         """Return the network that a build function's Keras model is."""

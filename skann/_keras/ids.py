@@ -10,7 +10,7 @@ from skann._data.rows import exceeds_whole_numbers
 from skann._runtime.private import layers_in
 
 # What looks up a number by its value. (A crossing hashes it.)
-_TAKE_IDS = (
+TAKE_IDS = (
     keras.layers.CategoryEncoding,
     keras.layers.Embedding,
     keras.layers.HashedCrossing,
@@ -27,7 +27,7 @@ def check_ids(X, model, dtype):
     if not exceeds_whole_numbers(X, dtype):
         return
     for layer in layers_in(model):
-        if isinstance(layer, _TAKE_IDS):
+        if isinstance(layer, TAKE_IDS):
             raise ValueError(
                 f"Input X has integers that {dtype}, which the network is fed, cannot "
                 f"tell apart, and {type(layer).__name__} {layer.name!r} takes numbers "

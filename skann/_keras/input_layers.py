@@ -10,6 +10,7 @@ import numpy as np
 
 from skann._data.input_scale import BOUND, InputScale
 from skann._keras.fingerprint.libraries import is_as_made
+from skann._keras.ids import TAKE_IDS
 from skann._runtime.private import compiled_with
 from skann.exceptions import ModelError
 
@@ -42,9 +43,17 @@ def add_input_layers(model, scale):
             "normalize_X=True would put layers before a network that has them already. "
             "Use normalize_X='auto' or normalize_X=False."
         )
+    takes_ids = [layer for layer in model.layers if isinstance(layer, TAKE_IDS)]
+    if takes_ids or not model.inputs[0].dtype.startswith(("float", "bfloat")):
+        what = [repr(layer.name) for layer in takes_ids]
+        raise ModelError(
+            "normalize_X=True would scale numbers of categories, or whole numbers, "
+            f"which the network takes ({', '.join(what) or model.inputs[0].dtype}). "
+            "Use normalize_X='auto' or normalize_X=False."
+        )
     dtype = model.layers[0].dtype_policy
     first = keras.layers.Rescaling(
-        scale.scale.tolist(), scale.offset.tolist(), dtype="float64", name=SCALE
+        _fixed(scale.scale), _fixed(scale.offset), dtype="float64", name=SCALE
     )
     clip = keras.layers.Activation("tanh", dtype=dtype, name=CLIP)
     last = keras.layers.Rescaling(BOUND, dtype=dtype, name=RANGE)
@@ -52,6 +61,16 @@ def add_input_layers(model, scale):
     scaled = keras.Sequential(parts, name=model.name)
     scaled.compile(**compiled_with(model))
     return scaled
+
+
+def _fixed(numbers):
+    """Return numbers as the layer takes them: of a list Keras makes float32 first.
+
+    They are read-only, for predictions would not follow what is changed in place.
+    """
+    numbers = numbers.copy()
+    numbers.setflags(write=False)
+    return numbers
 
 
 def input_layers(model):

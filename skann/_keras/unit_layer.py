@@ -16,12 +16,15 @@ import tensorflow as tf
 
 from skann._data.unit import Unit
 from skann._keras.fingerprint.libraries import is_as_made
-from skann._keras.input_layers import input_layers, input_scale_of
+from skann._keras.input_layers import NAMES, input_layers, input_scale_of
 from skann._runtime.private import compiled_with, set_dtype
 from skann.exceptions import ModelError
 
 # By this name the layer is known, also in a model that comes from a file.
 NAME = "unit_of_y"
+
+# All that are known by names.
+OF_UNITS = (NAME, *NAMES)
 
 
 def add_unit(model, unit):
@@ -143,19 +146,24 @@ def constants_of(model, unit=None):
 def rescaling_by(model, constants):
     """Let a model's layers compute by these constants while the block runs."""
     first, last = input_layers(model)[:1], unit_layer(model)
-    constants, changed = list(constants), []
+    constants, calls = list(constants), []
     for layer in first:
-        layer.call = functools.partial(_scaled, constants[:2])
-        changed.append(layer)
+        calls.append((layer, functools.partial(_scaled, constants[:2])))
         constants = constants[2:]
     if last is not None:
-        last.call = functools.partial(_rescaled, constants)
-        changed.append(last)
+        calls.append((last, functools.partial(_rescaled, constants)))
+    # Keras may be training by other numbers: a callback of his asks for predictions.
+    before = [vars(layer).get("call") for layer, _ in calls]
+    for layer, call in calls:
+        layer.call = call
     try:
         yield
     finally:
-        for layer in changed:
-            del layer.call
+        for (layer, _), call in zip(calls, before, strict=True):
+            if call is None:
+                vars(layer).pop("call", None)
+            else:
+                layer.call = call
 
 
 def _scaled(constants, inputs):

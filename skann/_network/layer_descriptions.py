@@ -95,7 +95,10 @@ def dense_stack(model, array_of):
     if any(layer.lora_enabled or layer.quantization_mode for layer in kernels):
         return None
     first = input_layers(model)
-    described = [("clip", _rescaling(first[0], array_of))] if first else []
+    described = []
+    if first:
+        dtype = {"dtype": model.inputs[0].dtype}
+        described.append(("clip", _rescaling(first[0], array_of) | dtype))
     for layer in model.layers[len(first) :]:
         kind, numbers_of = _LAYERS[type(layer)]
         described.append((kind, numbers_of(layer, array_of)))

@@ -107,9 +107,10 @@ def _activation(activation):
     return lambda z, array: activate(np.array(z))
 
 
-def _clip(scale, offset):
+def _clip(scale, offset, dtype):
+    # As the network takes the rows: a median may be large beside what dtype can tell.
     scaled = InputScale(scale, offset).applied
-    return lambda z, array: scaled(z)
+    return lambda z, array: scaled(z.astype(dtype).astype(np.float64))
 
 
 def _rescaling(scale, offset):

@@ -45,8 +45,11 @@ def pack(model, recipe, makes, row_shape, source=None):
         frozen = round_trip.frozen(model, is_only_way=recipe is None)
         if frozen is not None:
             return {"recipe": None, **frozen}
-    # Another model may have been put into the place of the one that it built.
-    recipe = (*recipe[:4], unit_of(model), input_scale_of(model))
+    # Another model may have been put into the place of the one that it built. What the
+    # build function's own network holds is not added to it.
+    units = unit_of(model), input_scale_of(model)
+    added = zip(units, recipe[4:], strict=False)
+    recipe = (*recipe[:4], *(None if was is None else unit for unit, was in added))
     optimized = positions_of_optimizer(model)
     return {"recipe": recipe, "state": state_of(model), "optimized": optimized}
 

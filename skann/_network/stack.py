@@ -34,7 +34,11 @@ def layers_of(description, parameters):
     """
     parts = iter(description.views(parameters.astype(np.float64)))
     inputs, unit = description.inputs, description.unit
-    layers = [] if inputs is None else [("clip", vars(inputs))]
+    layers = (
+        []
+        if inputs is None
+        else [("clip", {**vars(inputs), "dtype": description.dtype})]
+    )
     layers += [
         (
             "dense",

@@ -7,6 +7,7 @@ import itertools
 import keras
 import tensorflow as tf
 
+from skann._keras.unit_layer import OF_UNITS
 from skann._runtime.private import layers_in, numbered_by
 from skann._training.graph.cache import first_number
 
@@ -63,7 +64,8 @@ def same_names_everywhere(model, description, *how):
         Classes of the layers, by the names that they have meanwhile.
     """
     parts = [model, *layers_in(model), model.optimizer, model.loss]
-    parts = [part for part in parts if hasattr(part, "name")]
+    # Those of units are known by their names, which are the same everywhere.
+    parts = [x for x in parts if getattr(x, "name", None) not in (None, *OF_UNITS)]
     parts = [] if description.reads_names else parts
     names = [part.name for part in parts]
     numbers = itertools.count(first_number(description, *how))
