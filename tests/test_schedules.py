@@ -345,3 +345,15 @@ def test_so_is_one_that_a_callback_brings(engine):
 def test_an_unknown_name_is_refused():
     with pytest.raises(ValueError, match=r"'learning_rate_schedule'.*'coslog4'"):
         small(learning_rate_schedule="cosin").fit(X, Y)
+
+
+def test_a_callback_takes_steps_of_its_own_at_the_plain_rate():
+    class Steps(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.train_on_batch(X[:8], Y[:8])
+
+    params = {"learning_rate_schedule": "cosine", "epochs": 3, "shuffle": False}
+    params |= {"hidden_layer_sizes": [4], "random_state": 0, "callbacks": [Steps()]}
+    model = MLPKerasRegressor(**params, normalize_y=False).fit(X, Y)
+    by_keras = MLPKerasRegressor(**params, normalize_y=False, engine="keras").fit(X, Y)
+    np.testing.assert_allclose(model.loss_curve_, by_keras.loss_curve_, rtol=1e-5)

@@ -74,19 +74,20 @@ def steps_scaled(model, schedule, n_steps):
     if schedule is None:
         yield lambda epoch: None
         return
-    factors, step = tf.Variable(np.ones(n_steps)), tf.Variable(0, dtype=tf.int64)
+    # One more: a callback that takes steps between epochs takes them at the plain rate.
+    factors, step = tf.Variable(np.ones(n_steps + 1)), tf.Variable(0, dtype=tf.int64)
     take_step, own = model.train_step, vars(model).get("train_step")
 
     def train_step(data):
         # A callback may have compiled the model anew.
         check_has_rate(model, schedule.name)
-        factor = tf.gather(factors, step)
+        factor = tf.gather(factors, tf.minimum(step, n_steps))
         step.assign_add(1)
         with scaled_rate(model, factor):
             return take_step(data)
 
     def begin(epoch):
-        factors.assign(schedule.factors(epoch, n_steps))
+        factors.assign([*schedule.factors(epoch, n_steps), 1.0])
         step.assign(0)
 
     vars(model)["train_step"], model.train_function = train_step, None
