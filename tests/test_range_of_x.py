@@ -177,7 +177,7 @@ def test_one_program_serves_every_table(monkeypatch):
     ours = MLPKerasRegressor(**{**params, "dropout": 1e-9})
     by_keras.fit(5.0 * X[:100] + 3.0, Y[:100])
     ours.fit(5.0 * X[:100] + 3.0, Y[:100])
-    np.testing.assert_allclose(ours.loss_curve_, by_keras.loss_curve_, rtol=1e-3)
+    np.testing.assert_allclose(ours.loss_curve_, by_keras.loss_curve_, rtol=1e-5)
     assert other.engine_ == ours.engine_ == "compiled"
 
 
@@ -370,3 +370,16 @@ def test_numbers_are_not_changed_in_place():
     model = MLPKerasRegressor(**SCALED).fit(X, Y)
     with pytest.raises(ValueError, match="read-only"):
         model.model_.layers[0].scale[0] = 5.0
+
+
+def test_keras_follows_a_range_that_was_replaced():
+    params = {**SCALED, "activation": "mish", "warm_start": True, "shuffle": False}
+    labels = np.median(Y) < Y
+    curves = []
+    for engine in ("auto", "keras"):
+        model = MLPKerasClassifier(**params, engine=engine).fit(X, labels)
+        first = model.model_.layers[0]
+        first.scale = 0.1 * first.scale
+        first.offset = 0.1 * first.offset
+        curves.append(model.fit(X, labels).loss_curve_)
+    np.testing.assert_allclose(*curves, rtol=1e-5)

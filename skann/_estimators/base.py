@@ -333,6 +333,8 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
 
     def _learn_input_scale(self, data, run):
         """Return how X is brought to a common range, or None where it is left."""
+        if not self.normalize_X:
+            return None
         is_table = len(self._row_shape) == 1
         if keras_setting("image_data_format") == "channels_first":
             if self.normalize_X is True:
@@ -347,7 +349,7 @@ class BaseMLPKeras(CallbackSupportMixin, TrainsNetwork, HoldsNetwork, PartParame
                 f"{self._row_shape}. Use normalize_X='auto' or normalize_X=False."
             )
         own = is_own(self.model) and is_table and self._network.has_hidden_layers()
-        if not self.normalize_X or (self.normalize_X == "auto" and not own):
+        if self.normalize_X == "auto" and not own:
             return None
         more_will_come = run is not None and run.is_partial
         return learn_input_scale(

@@ -110,7 +110,9 @@ def _activation(activation):
 def _clip(scale, offset, dtype):
     # As the network takes the rows: a median may be large beside what dtype can tell.
     scaled = InputScale(scale, offset).applied
-    return lambda z, array: scaled(z.astype(dtype).astype(np.float64))
+    return lambda z, array: scaled(
+        z.astype(dtype, copy=False).astype(np.float64, copy=False)
+    )
 
 
 def _rescaling(scale, offset):

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from skann._keras.input_layers import input_scale_of
 from skann._keras.structure import as_declared
 from skann._keras.unit_layer import constants_of, rescaling_by
 from skann._runtime import fork
@@ -79,16 +80,20 @@ class _GoingOn(keras.callbacks.CallbackList):
         self._between.on_epoch_begin(epoch)
 
 
-# The digests of what Keras has traced for the fits of models.
-_TRACED: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+# What Keras has traced for the fits of models: digests, and the range of X, which is no
+# part of a description but a constant of what Keras traces.
+_TRACED: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 def _trace_anew_if_changed(model):
     """Have Keras follow what was changed in place of a model since it traced it."""
     description = description_of(model)
-    if description.is_unique or _TRACED.get(model) != description.digest:
+    inputs = input_scale_of(model)
+    numbers = [] if inputs is None else [inputs.scale, inputs.offset]
+    traced = description.digest, [part.tobytes() for part in numbers]
+    if description.is_unique or _TRACED.get(model) != traced:
         model.train_function = model.test_function = None
-    _TRACED[model] = description.digest
+    _TRACED[model] = traced
 
 
 @contextmanager
